@@ -1,0 +1,1 @@
+"""What goes in: folders of images, their index, splits, pixels and transforms."""

@@ -1,0 +1,297 @@
+"""The LightningDataModule: from a folder of images to batches."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from bloodcell.data.download import cache_dir, fetch, find_images, locate
+from bloodcell.data.index import Index, IntArray, index_folders
+from bloodcell.data.pixels import decode_all
+from bloodcell.data.splits import (
+    PAPER_TEST_PER_CLASS,
+    Split,
+    all_test,
+    folder_split,
+    official_split,
+    random_split,
+)
+from bloodcell.data.transforms import RandomView, scaling
+from bloodcell.errors import InputError
+
+
+class Batch(NamedTuple):
+    """Images (N, 3, H, W), labels (N,) int64, and the rows (N,) of the index that they come from."""
+
+    images: Tensor
+    labels: Tensor
+    rows: Tensor
+
+
+class CellImages(Dataset[Batch]):
+    """Some rows of the decoded pixels; a batch is gathered at once by its row numbers."""
+
+    def __init__(self, pixels: Tensor, labels: Tensor, rows: Tensor) -> None:
+        self.pixels, self.labels, self.rows = pixels, labels, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, item: int) -> Batch:
+        return self.__getitems__([item])
+
+    def __getitems__(self, items: list[int]) -> Batch:
+        """Gather a batch of uint8 images; DataLoader calls this with all the numbers of a batch."""
+        rows = self.rows[items]
+        return Batch(self.pixels[rows], self.labels[rows], rows)
+
+
+class EpochSampler(Sampler[int]):
+    """A permutation that depends on the seed and the epoch alone, so that a resumed run sees the same."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length, self.seed, self.epoch = length, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; Lightning calls this before each one."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        return iter(torch.randperm(self.length, generator=generator).tolist())
+
+
+class BloodCells(L.LightningDataModule):
+    """White blood cells from an ImageFolder tree, decoded once, augmented per sample on the device.
+
+    ``source="blood_cells"`` reads the Kaggle set paultimothymooney/blood-cells as it comes; ``root`` may be
+    any of the folders down to ``images``::
+
+        blood-cells/
+          dataset-master/dataset-master/            the 640x480 micrographs, boxes, labels.csv
+          dataset2-master/dataset2-master/images/   320x240 copies of them, rotated, shifted, sheared, flipped
+            TRAIN/{EOSINOPHIL,LYMPHOCYTE,MONOCYTE,NEUTROPHIL}/*.jpeg     9,957
+            TEST/{...}/*.jpeg                                            2,487
+            TEST_SIMPLE/{...}/*.jpeg                                     71, not used for training
+
+    ``source="folder"`` reads any ImageFolder tree, with or without ``train/``, ``val/``, ``test/``::
+
+        root/[train|val|test/]CLASS/*.{jpg,png,...}
+
+    ``source="synthetic"`` renders smears into the cache and reads them as a folder: not real cells.
+
+    Args:
+        source: Which of the three.
+        root: Where the images are; for ``blood_cells`` ``None`` means ``BLOODCELL_DATA``, then the cache.
+        protocol: ``random`` (the paper's) or ``official``, for ``blood_cells``; ``all_test`` or ``None`` (follow
+            the folders), for ``folder``.
+        split_seed: Seeds the split and nothing else.
+        test_per_class: Test images of each class under ``random``.
+        or_synthetic: Render smears where the real set can neither be found nor downloaded. Only the
+            quick start sets it; experiments on real data stop instead.
+        download_timeout: Seconds to wait for the server when ``or_synthetic`` is set.
+        synthetic_per_class: Images of each class to render for each subset.
+        image_size: Height and width in pixels that every image is resized to.
+        batch_size: Images in a batch.
+        augment: Arguments of :class:`bloodcell.data.transforms.RandomView`, or ``None`` for none.
+        mean: Per-channel mean to subtract from the [0, 1] values, or ``None``.
+        std: Per-channel standard deviation to divide by, or ``None``.
+        num_classes: What the user expects the number of classes to be; ``None`` for any.
+        seed: Seeds the order and the augmentation.
+
+    Raises:
+        InputError: From ``setup``, if anything about the data is not as expected.
+    """
+
+    def __init__(
+        self,
+        source: Literal["blood_cells", "folder", "synthetic"],
+        root: str | None = None,
+        protocol: Literal["random", "official", "all_test"] | None = None,
+        split_seed: int = 0,
+        test_per_class: int = PAPER_TEST_PER_CLASS,
+        or_synthetic: bool = False,
+        download_timeout: float = 5.0,
+        synthetic_per_class: dict[str, int] | None = None,
+        image_size: Sequence[int] = (128, 128),
+        batch_size: int = 32,
+        augment: dict[str, float] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        num_classes: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.source, self.root, self.protocol = source, root, protocol
+        self.split_seed, self.test_per_class = split_seed, test_per_class
+        self.or_synthetic, self.download_timeout = or_synthetic, download_timeout
+        self.synthetic_per_class = synthetic_per_class or {"train": 240, "val": 40, "test": 60}
+        self.image_size, self.batch_size, self.num_classes = image_size, batch_size, num_classes
+        self.seed = seed
+        self.view = RandomView(**augment) if augment else None
+        self.scale = scaling(mean, std)
+        self.index: Index
+        self.split: Split
+        self._pixels: Tensor | None = None
+        self._check_arguments()
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the images are rendered; known after ``setup``."""
+        return self.source == "synthetic"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names as their folders are called, in the order of the labels."""
+        return self.index.classes
+
+    def setup(self, stage: str | None = None) -> None:
+        """Find, index, split and decode the images; does nothing the second time."""
+        if self._pixels is not None:
+            return
+        self.index, self.split = self._index_and_split()
+        if self.num_classes not in (None, len(self.classes)):
+            raise InputError(
+                f"data.num_classes={self.num_classes}",
+                expected=f"{self.num_classes} class folders",
+                got=f"{len(self.classes)} in {self.index.root} ({', '.join(self.classes)})",
+                fix="check data.root, or set data.num_classes=null for any number",
+            )
+        # The seam for a cache on disk: everything else only gathers rows of this tensor.
+        self._pixels = decode_all(self.index, self.image_size, workers=os.cpu_count() or 1)
+        self._labels = torch.from_numpy(self.index.label)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled batches of uint8 images; a last incomplete batch is kept, as Keras does."""
+        return self._loader(self.split.train, EpochSampler(len(self.split.train), self.seed))
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the validation rows in the order of the index."""
+        return self._loader(self.split.val)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the test rows in the order of the index."""
+        return self._loader(self.split.test)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augment (in training only) and scale a batch on the device that it was moved to."""
+        training = self.trainer is not None and bool(self.trainer.training)
+        return self.prepare(batch, epoch=self.trainer.current_epoch if self.trainer else 0, training=training)
+
+    def prepare(self, batch: Batch, *, epoch: int, training: bool) -> Batch:
+        """Turn uint8 images into the floats that a net sees.
+
+        Args:
+            batch: Images uint8, shape (N, 3, H, W).
+            epoch: Epoch; with the seed and the first row it settles the draws of the augmentation.
+            training: Whether to augment.
+
+        Returns:
+            The batch with float32 images in the memory layout that convolutions are fastest with.
+        """
+        images = batch.images.float().div_(255)
+        if training and self.view is not None:
+            self.view.seed(self.seed, epoch, int(batch.rows[0]))
+            images = self.view(images)
+        images = self.scale(images).contiguous(memory_format=torch.channels_last)
+        return batch._replace(images=images)
+
+    def _loader(self, rows: IntArray, sampler: Sampler[int] | None = None) -> DataLoader[Batch]:
+        assert self._pixels is not None
+        data = CellImages(self._pixels, self._labels, torch.from_numpy(rows))
+        # A generator of its own: a loader draws a seed whenever it is iterated over, and from the global
+        # generator that would shift what dropout draws in the first epoch after a resumption.
+        own = torch.Generator()
+        return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=_as_is, generator=own)
+
+    def _index_and_split(self) -> tuple[Index, Split]:
+        if self.source == "blood_cells":
+            images = self._find_real()
+            if images is not None:
+                index = index_folders(images, ["TRAIN", "TEST"])
+                if self.protocol == "random":
+                    return index, random_split(index, self.split_seed, self.test_per_class)
+                return index, official_split(index, self.split_seed)
+            self.source, self.root = "synthetic", None
+        if self.source == "synthetic":
+            root = Path(self.root) if self.root else self._render()
+            index = index_folders(root, ["train", "val", "test"], independent=True)
+        else:
+            root = Path(self.root or "")
+            subsets = [name for name in ("train", "val", "test") if (root / name).is_dir()]
+            index = index_folders(root, subsets or [""])
+            if self.protocol == "all_test":
+                return index, all_test(index)
+        return index, folder_split(index, self.split_seed)
+
+    def _find_real(self) -> Path | None:
+        """The real images; ``None`` if they cannot be had and synthetic ones are allowed instead."""
+        root = locate(self.root)
+        if root is None and self.or_synthetic:
+            try:
+                root = fetch(None, self.download_timeout)
+            except InputError as error:
+                print(f"no real images: {error}")
+                return None
+        if root is None:
+            raise InputError(
+                "data=blood_cells",
+                expected="the Kaggle set paultimothymooney/blood-cells at data.root, BLOODCELL_DATA or in the cache",
+                got="none of them",
+                fix="type `make data` to download it, or set BLOODCELL_DATA=/path/to/blood-cells",
+            )
+        return find_images(root)
+
+    def _render(self) -> Path:
+        from bloodcell.data.synthetic import VERSION, write_smears
+
+        counts = "-".join(f"{name}{number}" for name, number in self.synthetic_per_class.items())
+        root = cache_dir() / f"synthetic-v{VERSION}-{counts}-seed{self.split_seed}"
+        if not root.is_dir():
+            write_smears(root, self.synthetic_per_class, seed=self.split_seed, workers=os.cpu_count() or 1)
+        return root
+
+    def _check_arguments(self) -> None:
+        rules: list[tuple[str, object, bool, str]] = [
+            (
+                "source",
+                self.source,
+                self.source in {"blood_cells", "folder", "synthetic"},
+                "one of the sources",
+            ),
+            (
+                "protocol",
+                self.protocol,
+                self.source != "blood_cells" or self.protocol in {"random", "official"},
+                "random or official",
+            ),
+            ("root", self.root, self.source != "folder" or bool(self.root), "the path of a folder of images"),
+            ("batch_size", self.batch_size, _whole(self.batch_size), "a positive whole number"),
+            (
+                "image_size",
+                self.image_size,
+                isinstance(self.image_size, list | tuple)
+                and len(self.image_size) == 2
+                and all(_whole(side) for side in self.image_size),
+                "height and width in pixels",
+            ),
+        ]
+        for key, value, good, expected in rules:
+            if not good:
+                raise InputError(f"data.{key}", expected=expected, got=repr(value), fix=f"set data.{key}=...")
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch

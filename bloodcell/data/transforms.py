@@ -1,0 +1,98 @@
+"""Transforms of whole batches on the device that trains: augmentation per sample, then scaling."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms import v2
+
+
+class RandomView(v2.Transform):
+    """Another view of each image of a batch: rotation, zoom, shift, flips and colour, drawn per sample.
+
+    The geometry is one affine map per image and costs one interpolation; pixels from outside of the
+    frame repeat its border. (A torchvision transform called on a batch draws once for the whole batch.)
+
+    Args:
+        rotation: Largest angle in degrees, either way.
+        zoom: Largest relative change of size, either way, below 1.
+        shift: Largest shift as a fraction of the frame, either way.
+        flip: Whether to mirror at random, left-right and up-down.
+        colour: Largest relative change of each colour channel's strength, either way.
+    """
+
+    def __init__(
+        self,
+        rotation: float = 0.0,
+        zoom: float = 0.0,
+        shift: float = 0.0,
+        flip: bool = False,
+        colour: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.rotation, self.zoom, self.shift, self.flip, self.colour = rotation, zoom, shift, flip, colour
+        self.generator = torch.Generator()
+
+    def seed(self, *numbers: int) -> None:
+        """Make the next draws depend on these numbers alone (run seed, epoch, batch, ...)."""
+        mixed = 0
+        for number in numbers:
+            # An odd multiplier near 2**63 / golden ratio spreads neighbouring numbers over all seeds.
+            mixed = (mixed * 0x5851F42D4C957F2D + number + 0x14057B7EF767814F) % 2**63
+        self.generator.manual_seed(mixed)
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Transform a float batch.
+
+        Args:
+            inpt: Images, float, shape (N, C, H, W).
+            params: Unused; torchvision's signature.
+
+        Returns:
+            Images of the same shape and dtype.
+        """
+        images: Tensor = inpt
+        grid = F.affine_grid(self._maps(images), list(images.shape), align_corners=False)
+        view = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        if self.colour:
+            gain = 1 + self.colour * self._uniform(len(images), images.shape[1])
+            view = (view * gain[:, :, None, None].to(view)).clamp(0, 1)
+        return view
+
+    def _maps(self, images: Tensor) -> Tensor:
+        """Affine maps from output to input in the units of ``affine_grid``, shape (N, 2, 3)."""
+        count, _, height, width = images.shape
+        draws = self._uniform(count, 6)
+        angle = draws[:, 0] * math.radians(self.rotation)
+        scale = 1 / (1 + self.zoom * draws[:, 1])
+        mirror_x, mirror_y = (draws[:, 2:4].sign() if self.flip else torch.ones(count, 2)).unbind(1)
+        cos, sin = scale * angle.cos(), scale * angle.sin()
+        # affine_grid measures both sides as -1..1, so that rotating a frame that is not square needs its ratio.
+        ratio = height / width
+        rows = [
+            torch.stack([cos * mirror_x, -sin * ratio * mirror_x, 2 * self.shift * draws[:, 4]], dim=1),
+            torch.stack([sin / ratio * mirror_y, cos * mirror_y, 2 * self.shift * draws[:, 5]], dim=1),
+        ]
+        return torch.stack(rows, dim=1).to(images)
+
+    def _uniform(self, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=self.generator) * 2 - 1
+
+
+def scaling(mean: Sequence[float] | None, std: Sequence[float] | None) -> v2.Compose:
+    """Bytes to floats in [0, 1], then, if a mean is given, centred and scaled by channel.
+
+    Args:
+        mean: Per-channel mean of the [0, 1] values, or ``None`` for none.
+        std: Per-channel standard deviation, or ``None`` for none.
+
+    Returns:
+        A transform of uint8 (or already float [0, 1]) batches of shape (N, 3, H, W).
+    """
+    steps: list[torch.nn.Module] = [v2.ToDtype(torch.float32, scale=True)]
+    if mean is not None:
+        steps.append(v2.Normalize(list(mean), list(std) if std is not None else [1.0] * len(mean)))
+    return v2.Compose(steps)

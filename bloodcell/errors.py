@@ -1,0 +1,19 @@
+"""The one error that is the user's to mend, and therefore printed as one line."""
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used: a folder, a file, an override, a value.
+
+    The commands print it as one line and exit with 1; every other exception is a fault of this
+    project and keeps its traceback.
+
+    Args:
+        where: The key or path that is wrong, as the user knows it (``data.root=/x``).
+        expected: What would have been accepted.
+        got: What came instead.
+        fix: What to do now, as an imperative.
+    """
+
+    def __init__(self, where: str, *, expected: str, got: str, fix: str) -> None:
+        line = f"{where}: expected {expected}, got {got}; {fix}"
+        super().__init__(" ".join(line.split()))

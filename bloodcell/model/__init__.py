@@ -1,0 +1,1 @@
+"""The nets and the LightningModule that trains them."""

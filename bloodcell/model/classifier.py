@@ -1,0 +1,212 @@
+"""The LightningModule: a net, its loss, its optimizer and its metrics."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
+
+from bloodcell.errors import InputError
+
+# What every step is given: images (N, 3, H, W) float, labels (N,) int64, rows of the index (N,) int64.
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+def class_metrics(num_classes: int) -> MetricCollection:
+    """Metrics over a whole epoch; those without a number of their own share their counts.
+
+    Args:
+        num_classes: Number of classes.
+
+    Returns:
+        Accuracy, macro and per-class precision, recall and F1, and the confusion matrix (rows: truth).
+        Macro recall is the balanced accuracy.
+    """
+    kinds = {"precision": MulticlassPrecision, "recall": MulticlassRecall, "f1": MulticlassF1Score}
+    macro = {f"macro_{name}": kind(num_classes, average="macro") for name, kind in kinds.items()}
+    each = {name: kind(num_classes, average="none") for name, kind in kinds.items()}
+    return MetricCollection(
+        {
+            "acc": MulticlassAccuracy(num_classes, average="micro"),
+            "balanced_acc": MulticlassRecall(num_classes, average="macro"),
+            **macro,
+            **each,
+            "confusion": MulticlassConfusionMatrix(num_classes),
+        }
+    )
+
+
+class CellClassifier(L.LightningModule):
+    """Trains a net to tell cell classes apart.
+
+    Args:
+        net: Maps (N, 3, H, W) float images to (N, classes) logits.
+        classes: Class names in the order of the labels.
+        optimizer: Called with the parameters and ``lr``.
+        lr: Learning rate.
+        schedule: Called with the optimizer and ``total_steps`` (see ``schedules``), or ``None``.
+        class_weights: Weight of each class in the loss, or ``None`` for equal ones.
+        monitor: Metric that a plateau schedule watches.
+        seed: With the epoch it settles what dropout draws.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        classes: Sequence[str],
+        optimizer: Callable[..., torch.optim.Optimizer],
+        lr: float = 1e-3,
+        schedule: Callable[..., Any] | None = None,
+        class_weights: Sequence[float] | None = None,
+        monitor: str = "val/balanced_acc",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.net = net.to(memory_format=torch.channels_last)
+        self.classes = tuple(classes)
+        self.optimizer, self.lr, self.schedule, self.monitor, self.seed = (
+            optimizer,
+            lr,
+            schedule,
+            monitor,
+            seed,
+        )
+        weight = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.loss = nn.CrossEntropyLoss(weight)
+        stages = ("train", "val", "test")
+        self.metrics = nn.ModuleDict({f"{stage}_metrics": class_metrics(len(classes)) for stage in stages})
+        self.losses = nn.ModuleDict({f"{stage}_loss": MeanMetric() for stage in stages})
+        self.confusion: dict[str, Tensor] = {}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, float, shape (N, classes)."""
+        logits: Tensor = self.net(images)
+        return logits
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One batch's loss; metrics are counted on the augmented images, as Keras does."""
+        loss, _ = self._step("train", batch)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Count one batch; returns probabilities for whoever draws figures."""
+        return self._step("val", batch)[1].detach().softmax(dim=1)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Count one batch; returns probabilities for whoever writes the predictions."""
+        return self._step("test", batch)[1].detach().softmax(dim=1)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Class probabilities (softmax), float, shape (N, classes)."""
+        probabilities: Tensor = self(batch[0]).softmax(dim=1)
+        return probabilities
+
+    def on_train_epoch_start(self) -> None:
+        """Reset the counts, and seed what the net draws: a resumed run then draws what an uninterrupted one does."""
+        self._reset("train")
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+
+    def on_validation_epoch_start(self) -> None:
+        """Likewise."""
+        self._reset("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Likewise."""
+        self._reset("test")
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's metrics under ``train/``; step a plateau schedule."""
+        self._log_epoch("train")
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(float(self.trainer.callback_metrics[self.monitor]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the epoch's metrics under ``val/``."""
+        self._log_epoch("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics under ``test/``."""
+        self._log_epoch("test")
+
+    def metric_names(self, stage: str) -> list[str]:
+        """Names under which a stage (``train``, ``val``, ``test``) logs its metrics."""
+        names = [f"{stage}/loss"]
+        for name in self.metrics[f"{stage}_metrics"].keys(keep_base=True):
+            each = name in ("precision", "recall", "f1")
+            if name != "confusion":
+                names += [f"{stage}/{name}/{cell}" for cell in self.classes] if each else [f"{stage}/{name}"]
+        return names
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer and schedule; a plateau is stepped by epoch, every other schedule by batch."""
+        optimizer = self.optimizer(self.parameters(), lr=self.lr)
+        if self.schedule is None:
+            return optimizer
+        scheduler = self.schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        config = {"scheduler": scheduler, "interval": "step", "monitor": self.monitor}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            # Lightning would step a plateau after the epoch's checkpoint is written, and leave that step out
+            # when it resumes: on_train_epoch_end does it instead, and this frequency is never reached.
+            config |= {"interval": "epoch", "frequency": 2**62}
+        return {"optimizer": optimizer, "lr_scheduler": config}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the class names travel with the weights."""
+        checkpoint["classes"] = list(self.classes)
+
+    def _step(self, stage: str, batch: Batch) -> tuple[Tensor, Tensor]:
+        images, labels, _ = batch
+        logits = self(images)
+        loss: Tensor = self.loss(logits, labels)
+        self.metrics[f"{stage}_metrics"].update(logits.detach(), labels)
+        self.losses[f"{stage}_loss"].update(loss.detach(), weight=len(labels))
+        return loss, logits
+
+    def _reset(self, stage: str) -> None:
+        self.metrics[f"{stage}_metrics"].reset()
+        self.losses[f"{stage}_loss"].reset()
+
+    def _log_epoch(self, stage: str) -> None:
+        values = self.metrics[f"{stage}_metrics"].compute()
+        self.confusion[stage] = values.pop("confusion").cpu()
+        named: dict[str, float | Tensor] = {f"{stage}/loss": self.losses[f"{stage}_loss"].compute()}
+        for name, value in values.items():
+            if value.ndim == 0:
+                named[f"{stage}/{name}"] = value
+            else:
+                named |= {f"{stage}/{name}/{cell}": one for cell, one in zip(self.classes, value, strict=True)}
+        # TensorBoard's axis is then the epoch instead of the optimizer step. Passes over a finished
+        # checkpoint are no points of the curves.
+        self.log_dict({**named, "step": float(self.current_epoch)}, logger=self.trainer.state.fn == "fit")
+
+
+def check_classes(trained: Sequence[str] | None, given: Sequence[str], checkpoint: str) -> None:
+    """Stop if weights belong to other classes than the data have.
+
+    Args:
+        trained: Class names in the checkpoint, or ``None`` if it names none.
+        given: Class names of the data.
+        checkpoint: Its name, for the message.
+
+    Raises:
+        InputError: If they differ.
+    """
+    if trained is None or list(trained) == list(given):
+        return
+    raise InputError(
+        checkpoint,
+        expected=f"data with its {len(trained)} classes ({', '.join(trained)})",
+        got=f"{len(given)} ({', '.join(given)})",
+        fix="give data with the same class folders, or fine-tune with init_from=CKPT, which makes a new last layer",
+    )

@@ -1,0 +1,170 @@
+"""The run directory: what it holds and how its small files are written."""
+
+import csv
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bloodcell.errors import InputError
+
+PACKAGES = [
+    "bloodcell",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "hydra-core",
+    "omegaconf",
+    "tensorboard",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pillow",
+]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new content, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as indented JSON, atomically."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=False) + "\n")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table as CSV, atomically."""
+    from io import StringIO
+
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read a table as one dictionary per row; no rows if there is no such file."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_status(run_dir: Path, state: str, **more: object) -> None:
+    """Write ``status.json``.
+
+    Args:
+        run_dir: The run directory.
+        state: ``running``, ``ok``, ``failed`` or ``interrupted``.
+        **more: Further entries (epoch, error, ...).
+    """
+    write_json(run_dir / "status.json", {"state": state, "time": now(), **more})
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def manifest(seeds: Mapping[str, int], data: Mapping[str, object]) -> dict[str, Any]:
+    """What one has to know to run the same again.
+
+    Args:
+        seeds: Every seed by its key.
+        data: What the datamodule says of the data (fingerprint, counts, protocol, ...).
+
+    Returns:
+        Command line, git commit, versions, hardware, seeds and data; wall time is added at the end.
+    """
+    import torch
+
+    return {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "started": now(),
+        "git": _git(),
+        "versions": {"python": platform.python_version(), **_versions(), "torch": torch.__version__},
+        "hardware": {
+            "machine": platform.machine(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+        "seeds": dict(seeds),
+        "data": dict(data),
+    }
+
+
+def find_checkpoint(run_dir: Path, which: str) -> Path:
+    """The ``last`` or ``best`` checkpoint of a run directory.
+
+    Raises:
+        InputError: If there is none.
+    """
+    path = run_dir / "checkpoints" / f"{which}.ckpt"
+    if not path.is_file():
+        raise InputError(
+            str(run_dir),
+            expected=f"a run directory with checkpoints/{which}.ckpt",
+            got="none there",
+            fix="give the directory that a training printed, as runs/quickstart/2026-...",
+        )
+    return path
+
+
+def short_hash(words: Iterable[str]) -> str:
+    """Eight hexadecimal digits that depend on a set of words and not on their order."""
+    return hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()[:8]
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _git() -> dict[str, object]:
+    """Commit and dirty flag of the checkout that the package was imported from."""
+
+    def git(*words: str) -> str:
+        where = Path(__file__).parent
+        return subprocess.run(
+            ["git", *words], cwd=where, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")

@@ -1,0 +1,87 @@
+"""Every choice in ``conf`` composes and becomes an object."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from bloodcell.build import build
+from bloodcell.cli import CONF, job_slug
+from bloodcell.errors import InputError
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", list(overrides))
+
+
+EVERY = [
+    f"{group}={choice}"
+    for group in ("data", "model", "optim", "optim/scheduler", "trainer", "experiment", "sweep")
+    for choice in choices(group)
+]
+
+
+@pytest.mark.parametrize("override", EVERY)
+def test_every_choice_becomes_objects(override: str, tmp_path: Path) -> None:
+    import lightning as L
+    import torch
+    from torch import nn
+
+    from bloodcell.data.datamodule import BloodCells
+
+    extra = ["data.root=/nowhere"] if override == "data=folder" else []
+    if override == "optim/scheduler=plateau":
+        extra = ["monitor.mode=min"]
+    cfg = composed(override, *extra)
+    assert isinstance(build(cfg.data, "data"), BloodCells)
+    net = build(cfg.model, "model", num_classes=3)
+    assert isinstance(net, nn.Module)
+    optimizer = build(cfg.optim.optimizer, "optim.optimizer")(net.parameters(), lr=cfg.optim.lr)
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    if cfg.optim.get("scheduler"):
+        schedule = build(cfg.optim.scheduler, "optim.scheduler")
+        assert schedule(optimizer, total_steps=10).optimizer is optimizer
+    if cfg.trainer.accelerator == "cuda" and not torch.cuda.is_available():
+        with pytest.raises(InputError, match="trainer"):
+            build(cfg.trainer, "trainer")
+    else:
+        assert isinstance(build(cfg.trainer, "trainer", default_root_dir=str(tmp_path)), L.Trainer)
+
+
+def test_every_group_has_choices() -> None:
+    assert {"synthetic", "blood_cells", "folder"} <= set(choices("data"))
+    assert {"cpu", "gpu", "smoke", "debug"} <= set(choices("trainer"))
+    assert {"quickstart", "paper_literal"} <= set(choices("experiment"))
+
+
+def test_the_paper_literally() -> None:
+    cfg = composed("experiment=paper_literal")
+    assert (cfg.data.protocol, cfg.report, cfg.data.mean) == ("random", "last", None)
+    assert (cfg.data.image_size, cfg.data.batch_size, cfg.trainer.max_epochs) == ([128, 128], 32, 50)
+    assert (cfg.optim.lr, cfg.optim.optimizer.eps, cfg.model.padding) == (1e-3, 1e-7, 0)
+    assert cfg.optim.optimizer._target_ == "torch.optim.Adam"
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["os.system", "torch.hub.load", "torch.nn.functional.torch.load", "lightning.pytorch.trainer.trainer.os.system",
+     "bloodcell.cli.os.system", "builtins.eval", "torch.optim.NoSuch"],
+)  # fmt: skip
+def test_a_config_reaches_only_what_is_allowed(target: str) -> None:
+    node = OmegaConf.create({"optimizer": [{"_target_": target, "_args_": ["true"]}], "_target_": "torch.nn.ReLU"})
+    with pytest.raises(InputError, match=r"_target_: expected a class or function of"):
+        build(node, "model")
+
+
+def test_job_names_depend_on_content_alone() -> None:
+    one = job_slug(["optim.lr=0.01", "seed=1", "model.widths=[8,16]"])
+    assert one == job_slug(["optim.lr=0.01", "seed=1", "model.widths=[8,16]"])
+    assert one != job_slug(["optim.lr=0.01", "seed=2", "model.widths=[8,16]"])
+    assert one.startswith("lr_0.01-seed_1-widths_8_16-")
+    assert "/" not in job_slug(["data.root=/a/b c", "optim/scheduler=cosine"])

@@ -1,0 +1,92 @@
+"""Augmentation: exact where it can be, per sample, seeded, and never outside of training."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bloodcell.data.datamodule import BloodCells
+from bloodcell.data.transforms import RandomView, scaling
+
+
+def images(height: int = 24, width: int = 24) -> torch.Tensor:
+    return torch.rand(6, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def test_nothing_asked_for_changes_nothing() -> None:
+    batch = images(20, 28)
+    assert torch.allclose(RandomView()(batch), batch, atol=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 24), (20, 28)])
+def test_flips_are_flips(height: int, width: int) -> None:
+    batch = images(height, width)
+    flipped = RandomView(flip=True)(batch)
+    for one, view in zip(batch, flipped, strict=True):
+        choices = [one, one.flip(1), one.flip(2), one.flip(1, 2)]
+        assert min((view - choice).abs().max() for choice in choices) < 1e-4
+
+
+def test_a_quarter_turn_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = RandomView(rotation=90)
+    monkeypatch.setattr(view, "_uniform", lambda *shape: torch.ones(shape))
+    batch = images()
+    turned = view(batch)
+    assert min((turned - torch.rot90(batch, k, (2, 3))).abs().max() for k in (1, 3)) < 1e-4
+
+
+def test_rotation_keeps_shapes_in_a_frame_that_is_not_square() -> None:
+    yy, xx = torch.meshgrid(torch.arange(60), torch.arange(80), indexing="ij")
+    disc = (((yy - 29.5) ** 2 + (xx - 39.5) ** 2) < 15**2).float().expand(4, 3, 60, 80)
+    assert (RandomView(rotation=180)(disc) - disc).abs().mean() < 0.01
+
+
+def test_zoom_is_relative_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = RandomView(zoom=0.5)
+    monkeypatch.setattr(view, "_uniform", lambda *shape: torch.ones(shape))
+    square = torch.zeros(1, 3, 40, 40)
+    square[:, :, 10:30, 10:30] = 1
+    assert view(square).sum() / square.sum() == pytest.approx(1.5**2, rel=0.05)
+
+
+def test_samples_of_a_batch_differ_and_seeds_repeat() -> None:
+    view = RandomView(rotation=30, zoom=0.2, shift=0.1, colour=0.1)
+    same = images()[:1].expand(4, 3, 24, 24)
+    view.seed(0, 1, 2)
+    one = view(same)
+    assert (one[0] - one[1]).abs().max() > 0.05
+    view.seed(0, 1, 2)
+    assert torch.equal(view(same), one)
+    view.seed(0, 2, 2)
+    assert not torch.equal(view(same), one)
+
+
+def test_scaling() -> None:
+    pixels = torch.tensor([0, 255], dtype=torch.uint8).expand(1, 3, 1, 2)
+    assert scaling(None, None)(pixels).flatten().tolist() == [0, 1] * 3
+    assert scaling([0.5] * 3, [0.25] * 3)(pixels).flatten().tolist() == [-2, 2] * 3
+
+
+def test_epochs_differ_and_evaluation_is_untouched(cells: Path) -> None:
+    data = BloodCells("folder", str(cells), image_size=(32, 32), augment={"rotation": 20.0, "flip": True})
+    data.setup()
+    raw = next(iter(data.test_dataloader()))
+    first, second = (data.prepare(raw, epoch=epoch, training=True).images for epoch in (0, 1))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, data.prepare(raw, epoch=0, training=True).images)
+    plain = data.prepare(raw, epoch=0, training=False).images
+    assert torch.equal(plain, raw.images / 255)
+
+
+def test_order_depends_on_seed_and_epoch(cells: Path) -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        data = BloodCells("folder", str(cells), image_size=(32, 32), seed=seed)
+        data.setup()
+        loader = data.train_dataloader()
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        rows: list[int] = torch.cat([batch.rows for batch in loader]).tolist()
+        assert sorted(rows) == sorted(data.split.train)
+        return rows
+
+    assert order(0, 0) == order(0, 0)
+    assert len({tuple(order(0, 0)), tuple(order(0, 1)), tuple(order(1, 0))}) == 3
