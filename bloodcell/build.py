@@ -63,7 +63,7 @@ def _refused(key: str, cause: BaseException) -> InputError:
 
 def _targets(node: Any, key: str) -> Iterator[tuple[str, str]]:
     if isinstance(node, DictConfig):
-        for name in node:
+        for name in map(str, node):
             if OmegaConf.is_missing(node, name):
                 raise InputError(f"{key}.{name}", expected="a value", got="none", fix=f"give one with {key}.{name}=...")
             if name == "_target_":

@@ -85,8 +85,8 @@ def _known_keys() -> list[str]:
             head, node = stack.pop()
             if isinstance(node, dict):
                 for name, value in node.items():
-                    keys.append(f"{head}{name}")
-                    stack.append((f"{head}{name}.", value))
+                    keys.append(head + str(name))
+                    stack.append((head + str(name) + ".", value))
     return sorted(set(keys))
 
 
@@ -113,7 +113,9 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
     kept = run_dir / ".hydra" / "overrides.yaml"
     if not kept.is_file():
         raise InputError(str(run_dir), expected="a run directory", got="no .hydra/overrides.yaml", fix="check the path")
-    before = [str(word) for word in OmegaConf.load(kept) if not str(word).startswith("ckpt_path=")]
+    words = OmegaConf.to_container(OmegaConf.load(kept))
+    assert isinstance(words, list)
+    before = [str(word) for word in words if not str(word).startswith("ckpt_path=")]
     new = [word for word in arguments if word not in named]
     place = [f"hydra.run.dir={_quoted(run_dir)}", "hydra.output_subdir=.hydra_resumed"]
     return [*before, *new, f"ckpt_path={_quoted(last)}", *place]

@@ -69,16 +69,21 @@ class RunRecorder(Checkpoint):
         """Forget the predictions of the last pass."""
         self.probabilities, self.batch_rows = [], []
 
-    on_test_epoch_start = on_validation_epoch_start
+    def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Likewise."""
+        self.probabilities, self.batch_rows = [], []
 
-    def on_validation_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any
-    ) -> None:
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Keep the probabilities."""
+        self._keep(*args, **kwargs)
+
+    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Likewise."""
+        self._keep(*args, **kwargs)
+
+    def _keep(self, trainer: object, pl_module: object, outputs: Tensor, batch: Any, *_: int, **__: int) -> None:
         self.probabilities.append(outputs.float().cpu())
         self.batch_rows.append(batch[2].cpu())
-
-    on_test_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Confusion matrix and precision-recall curves of the epoch, to TensorBoard."""

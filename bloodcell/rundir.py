@@ -16,7 +16,7 @@ from typing import Any
 
 from bloodcell.errors import InputError
 
-PACKAGES = [
+PACKAGES = (
     "bloodcell",
     "torchvision",
     "lightning",
@@ -28,7 +28,7 @@ PACKAGES = [
     "scipy",
     "scikit-learn",
     "pillow",
-]
+)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -215,16 +215,16 @@ def make_trainer(cfg: DictConfig, data: "BloodCells", run_dir: Path, recorder: "
 
     if cfg.trainer.accelerator in ("cuda", "gpu") and not torch.cuda.is_available():
         raise InputError("trainer=gpu", expected="a CUDA device", got="none", fix="use trainer=cpu")
-    checkpoints = run_dir / "checkpoints"
+    checkpoints, metric, mode = run_dir / "checkpoints", cfg.monitor.metric, cfg.monitor.mode
     callbacks: list[Callback] = [
         recorder,
         # At the end of the epoch, when all of its state has settled: what a resumed run starts from.
         ModelCheckpoint(checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False),
     ]
     if data.split.choice:
-        callbacks.append(ModelCheckpoint(checkpoints, "best", **cfg_monitor(cfg), enable_version_counter=False))
+        callbacks.append(ModelCheckpoint(checkpoints, "best", metric, mode=mode, enable_version_counter=False))
     if cfg.early_stopping is not None:
-        callbacks.append(EarlyStopping(**cfg_monitor(cfg), patience=cfg.early_stopping))
+        callbacks.append(EarlyStopping(metric, patience=cfg.early_stopping, mode=mode))
     bar = sys.stdout.isatty()
     if bar:
         callbacks.append(RichProgressBar(leave=False))
@@ -239,13 +239,8 @@ def make_trainer(cfg: DictConfig, data: "BloodCells", run_dir: Path, recorder: "
         enable_model_summary=False,
     )
     # Lightning asks for it, and on the CPU it would only fill fresh memory, at a cost.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 (mypy: set by a module property)
     return trainer
-
-
-def cfg_monitor(cfg: DictConfig) -> dict[str, str]:
-    """The ``monitor`` block as Lightning's arguments."""
-    return {"monitor": cfg.monitor.metric, "mode": cfg.monitor.mode}
 
 
 def check_trained_on(checkpoint: Path, data: "BloodCells") -> None:
@@ -273,7 +268,7 @@ def announce(data: "BloodCells", run_dir: Path) -> None:
 
 def find_lr(trainer: "L.Trainer", classifier: "CellClassifier", data: "BloodCells") -> float:
     """Search a learning rate by Lightning's range test and set it."""
-    from lightning.pytorch.tuner import Tuner
+    from lightning.pytorch.tuner.tuning import Tuner
 
     Tuner(trainer).lr_find(classifier, data, attr_name="lr")
     print(f"learning rate found: {classifier.lr:.2g}")
@@ -288,7 +283,7 @@ def log_hparams(trainer: "L.Trainer", cfg: DictConfig, metrics: dict[str, float]
         if name.count("/") == 1
     }
     for logger in trainer.loggers:
-        logger.log_hyperparams(flat_hparams(cfg), shown, step=trainer.current_epoch)  # type: ignore[call-arg]
+        logger.log_hyperparams(flat_hparams(cfg), shown, step=trainer.current_epoch)
         logger.save()
         logger.finalize("success")
 

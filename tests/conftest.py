@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def real() -> Iterator[Path]:
+def real() -> Path:
     """The real images, where the environment named them when the tests were started."""
     if REAL is None:
         pytest.skip("no real images: set BLOODCELL_DATA")
-    yield Path(REAL).resolve()
+    return Path(REAL)
 
 
 REAL = os.environ.get("BLOODCELL_DATA")

@@ -167,7 +167,10 @@ def test_a_directory_that_is_no_run(refused: Callable[..., str], tmp_path: Path)
 
 
 def test_help_and_errors_do_not_wait_for_torch() -> None:
-    code = "import sys; sys.argv = ['train', *{words}]\nfrom bloodcell.train import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+    code = """import sys; sys.argv = ['train', *{words}]
+from bloodcell.train import main
+try: main()
+finally: print('torch' in sys.modules)"""
     for words in (["--help"], ["optim.lrr=1"], ["model=nothing"]):
         done = subprocess.run(
             [sys.executable, "-c", code.replace("{words}", str(words))], capture_output=True, text=True

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import lightning as L
 import torch
@@ -123,7 +123,7 @@ class BloodCells(L.LightningDataModule):
         synthetic_per_class: dict[str, int] | None = None,
         image_size: Sequence[int] = (128, 128),
         batch_size: int = 32,
-        augment: dict[str, float] | None = None,
+        augment: dict[str, Any] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         num_classes: int | None = None,
@@ -293,5 +293,5 @@ def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Any:
     return batch

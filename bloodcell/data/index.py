@@ -65,7 +65,7 @@ class Index:
         return total.hexdigest()
 
 
-class VisibleFolder(ImageFolder):
+class VisibleFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no types
     """An ImageFolder that passes over hidden folders (``.cache``), as it should over hidden files."""
 
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:

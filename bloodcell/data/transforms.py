@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 
-class RandomView(v2.Transform):
+class RandomView(v2.Transform):  # type: ignore[misc]  # torchvision has no types
     """Another view of each image of a batch: rotation, zoom, shift, flips and colour, drawn per sample.
 
     The geometry is one affine map per image and costs one interpolation; pixels from outside of the

@@ -1,7 +1,7 @@
 """The LightningModule: a net, its loss, its optimizer and its metrics."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -46,6 +46,11 @@ def class_metrics(num_classes: int) -> MetricCollection:
     )
 
 
+def stage_key(stage: str) -> str:
+    """Name of a stage in a ModuleDict, which has a method called ``train`` already."""
+    return f"{stage}_stage"
+
+
 class CellClassifier(L.LightningModule):
     """Trains a net to tell cell classes apart.
 
@@ -84,9 +89,17 @@ class CellClassifier(L.LightningModule):
         weight = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.loss = nn.CrossEntropyLoss(weight)
         stages = ("train", "val", "test")
-        self.metrics = nn.ModuleDict({f"{stage}_metrics": class_metrics(len(classes)) for stage in stages})
-        self.losses = nn.ModuleDict({f"{stage}_loss": MeanMetric() for stage in stages})
+        self._metrics = nn.ModuleDict({stage_key(stage): class_metrics(len(classes)) for stage in stages})
+        self._losses = nn.ModuleDict({stage_key(stage): MeanMetric() for stage in stages})
         self.confusion: dict[str, Tensor] = {}
+
+    def metrics(self, stage: str) -> MetricCollection:
+        """The counts of a stage (``train``, ``val`` or ``test``)."""
+        return cast(MetricCollection, self._metrics[stage_key(stage)])
+
+    def mean_loss(self, stage: str) -> MeanMetric:
+        """The mean loss of a stage."""
+        return cast(MeanMetric, self._losses[stage_key(stage)])
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, float, shape (N, classes)."""
@@ -142,7 +155,7 @@ class CellClassifier(L.LightningModule):
     def metric_names(self, stage: str) -> list[str]:
         """Names under which a stage (``train``, ``val``, ``test``) logs its metrics."""
         names = [f"{stage}/loss"]
-        for name in self.metrics[f"{stage}_metrics"].keys(keep_base=True):
+        for name in self.metrics(stage).keys(keep_base=True):
             each = name in ("precision", "recall", "f1")
             if name != "confusion":
                 names += [f"{stage}/{name}/{cell}" for cell in self.classes] if each else [f"{stage}/{name}"]
@@ -169,18 +182,18 @@ class CellClassifier(L.LightningModule):
         images, labels, _ = batch
         logits = self(images)
         loss: Tensor = self.loss(logits, labels)
-        self.metrics[f"{stage}_metrics"].update(logits.detach(), labels)
-        self.losses[f"{stage}_loss"].update(loss.detach(), weight=len(labels))
+        self.metrics(stage).update(logits.detach(), labels)
+        self.mean_loss(stage).update(loss.detach(), weight=len(labels))
         return loss, logits
 
     def _reset(self, stage: str) -> None:
-        self.metrics[f"{stage}_metrics"].reset()
-        self.losses[f"{stage}_loss"].reset()
+        self.metrics(stage).reset()
+        self.mean_loss(stage).reset()
 
     def _log_epoch(self, stage: str) -> None:
-        values = self.metrics[f"{stage}_metrics"].compute()
+        values = self.metrics(stage).compute()
         self.confusion[stage] = values.pop("confusion").cpu()
-        named: dict[str, float | Tensor] = {f"{stage}/loss": self.losses[f"{stage}_loss"].compute()}
+        named: dict[str, float | Tensor] = {f"{stage}/loss": self.mean_loss(stage).compute()}
         for name, value in values.items():
             if value.ndim == 0:
                 named[f"{stage}/{name}"] = value

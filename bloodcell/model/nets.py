@@ -165,7 +165,7 @@ def torchvision_net(
             fix=f"choose one of {', '.join(names)}",
         )
     # These two return several outputs while training unless told otherwise.
-    extra = {"aux_logits": False} if name in {"googlenet", "inception_v3"} else {}
+    extra: dict[str, object] = {"aux_logits": False} if name in {"googlenet", "inception_v3"} else {}
     if "vit" in name:
         extra["image_size"] = int(image_size[0])
     net = models.get_model(name, weights=None, num_classes=num_classes, **extra)
