@@ -8,12 +8,13 @@ READY := $(VENV)/.ready
 ARGS ?=
 TORCH ?=
 FROM ?=
-EXP ?=
+EXP ?= quickstart
+RUN ?=
 SWEEP ?= lr
 PORT ?= 6006
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep evaluate reproduce tensorboard lint format test test-all clean
+.PHONY: help setup quickstart data train sweep evaluate reproduce runs tensorboard lint format test test-all clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +48,9 @@ evaluate: $(READY)  ## Test a finished run again; RUN=runs/... ARGS="data.root=/
 
 reproduce: $(READY)  ## Run an experiment and compare it with results/; EXP=paper
 	$(BIN)/python -m bloodcell.reproduce $(EXP) $(ARGS)
+
+runs: $(READY)  ## The runs below a folder as a table; ARGS=runs/lr-sweep
+	$(BIN)/python -m bloodcell.runs $(ARGS)
 
 tensorboard: $(READY)  ## Watch all runs at http://localhost:6006 (PORT=... for another port)
 	$(BIN)/tensorboard --logdir runs --port $(PORT) --reload_multifile=true

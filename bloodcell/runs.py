@@ -1,0 +1,162 @@
+"""The runs below a folder as a table, and as evidence to commit: ``python -m bloodcell.runs [DIR] [--save OUT]``."""
+
+import argparse
+import json
+import shutil
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from bloodcell.cli import run_command
+from bloodcell.errors import InputError
+from bloodcell.rundir import write_json, write_text
+
+# Where a run measured several things, these are shown first.
+SHOWN = ("test/balanced_acc", "test/macro_f1", "test/acc", "probe/trains", "probe/steps", "probe/loss")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory that was read.
+
+    Attributes:
+        path: The directory.
+        overrides: What was typed, by key; groups and values alike.
+        state: ``ok``, ``failed``, ``interrupted``, ``running``.
+        metrics: The numbers of ``metrics.json``; empty if it has none.
+        record: ``metrics.json`` as it is, texts included.
+        manifest: ``manifest.json``.
+    """
+
+    path: Path
+    overrides: dict[str, str]
+    state: str
+    metrics: dict[str, float]
+    record: dict[str, Any]
+    manifest: dict[str, Any]
+
+
+def read_runs(root: Path) -> list[Run]:
+    """Read every run at or below a folder, sorted by path.
+
+    Raises:
+        InputError: If there is none.
+    """
+    runs = [_read(path.parent) for path in sorted(root.rglob("status.json"))]
+    if not runs:
+        raise InputError(
+            str(root), expected="a folder with runs", got="none in it", fix="train first, or check the path"
+        )
+    return runs
+
+
+def table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+    """One row per setting: what differs between the runs, then each metric over the seeds.
+
+    Args:
+        runs: At least one.
+
+    Returns:
+        Header and rows; a metric of several seeds is ``mean (lowest to highest)``.
+    """
+    keys = [key for key in dict.fromkeys(key for run in runs for key in run.overrides) if key != "seed"]
+    varied = [key for key in keys if len({run.overrides.get(key) for run in runs}) > 1]
+    names = [name for name in SHOWN if any(name in run.metrics for run in runs)]
+    groups: dict[tuple[str, ...], list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[tuple(run.overrides.get(key, "") for key in varied)].append(run)
+    rows = []
+    for setting, members in groups.items():
+        done = [run for run in members if run.state == "ok"]
+        cells = [_cell([run.metrics[name] for run in done if name in run.metrics]) for name in names]
+        rows.append([*setting, f"{len(done)} of {len(members)}", *cells])
+    return [*varied, "runs done", *names], rows
+
+
+def save(runs: Sequence[Run], out: Path) -> None:
+    """Write what is worth committing, without paths of this machine.
+
+    One run: ``metrics.json``, ``manifest.json``, ``metrics.csv`` and its figures. Several: ``table.md`` and
+    ``runs.json`` with overrides, metrics and manifest of each.
+
+    Args:
+        runs: At least one.
+        out: Folder to write into; made if missing.
+    """
+    if len(runs) == 1:
+        run = runs[0]
+        write_json(out / "metrics.json", run.record)
+        write_json(out / "manifest.json", _portable(run.manifest))
+        shutil.copyfile(run.path / "metrics.csv", out / "metrics.csv")
+        for name in ("confusion_matrix", "loss", "accuracy"):
+            if (run.path / "figures" / f"{name}.png").is_file():
+                shutil.copyfile(run.path / "figures" / f"{name}.png", out / f"{name}.png")
+        return
+    header, rows = table(runs)
+    lines = [header, ["---"] * len(header), *rows]
+    write_text(out / "table.md", "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
+    content = [
+        {"overrides": run.overrides, "state": run.state, "metrics": run.metrics, "manifest": _portable(run.manifest)}
+        for run in runs
+    ]
+    write_json(out / "runs.json", {"runs": content})
+
+
+def _read(path: Path) -> Run:
+    def load(name: str) -> dict[str, Any]:
+        file = path / name
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+    typed = path / ".hydra" / "overrides.yaml"
+    words = yaml.safe_load(typed.read_text(encoding="utf-8")) if typed.is_file() else []
+    record = load("metrics.json")
+    numbers = {name: float(value) for name, value in record.items() if "/" in name}
+    overrides = dict(word.split("=", 1) for word in words if "=" in word)
+    return Run(path, overrides, str(load("status.json")["state"]), numbers, record, load("manifest.json"))
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    mean = f"{statistics.fmean(values):.4g}"
+    return mean if len(set(values)) == 1 else f"{mean} ({min(values):.4g} to {max(values):.4g})"
+
+
+def _portable(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest without the folders of the machine it was written on."""
+    kept = {**manifest, "data": {key: value for key, value in manifest["data"].items() if key != "root"}}
+    kept["command"] = [word for word in manifest["command"] if "=/" not in word and "='/" not in word]
+    return kept
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m bloodcell.runs", description=__doc__)
+    parser.add_argument("root", nargs="?", default=Path("runs"), type=Path, help="folder to look below (default: runs)")
+    parser.add_argument("--save", metavar="OUT", type=Path, help="write evidence to commit, as results/readings")
+    words = parser.parse_args()
+
+    def command() -> None:
+        runs = read_runs(words.root)
+        header, rows = table(runs)
+        shown = Table(title=f"{len(runs)} runs below {words.root}", title_justify="left")
+        for name in header:
+            shown.add_column(name)
+        for row in rows:
+            shown.add_row(*row)
+        Console().print(shown)
+        if words.save:
+            save(runs, words.save)
+
+    run_command(command)
+
+
+if __name__ == "__main__":
+    main()

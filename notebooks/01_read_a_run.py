@@ -1,0 +1,75 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Read a run
+#
+# Opens a run directory and shows its curves, its confusion matrix and its worst mistakes.
+# `RUN` names it; by default it is the newest finished one below `runs/`.
+#
+# Open it as a notebook with `jupytext --to ipynb notebooks/01_read_a_run.py`.
+
+# %%
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from IPython.display import Image, display
+
+from bloodcell.evidence.figures import confusion_matrix, curves
+from bloodcell.evidence.tables import class_results
+from bloodcell.rundir import read_csv
+
+runs = Path(os.environ.get("RUNS", "../runs" if Path("../runs").is_dir() else "runs"))
+finished = [path.parent for path in runs.rglob("metrics.json") if (path.parent / "predictions.csv").is_file()]
+run = Path(os.environ["RUN"]) if "RUN" in os.environ else max(finished, key=lambda path: path.stat().st_mtime)
+run
+
+# %% [markdown]
+# ## What it is
+# The manifest says how the run came to be; the caveat says what its numbers are not.
+
+# %%
+manifest = json.loads((run / "manifest.json").read_text())
+metrics = json.loads((run / "metrics.json").read_text())
+print("command: ", " ".join(manifest["command"]))
+print("data:    ", metrics["data"], manifest["data"]["images"])
+print("protocol:", metrics["protocol"])
+print("caveat:  ", metrics["caveat"] or "none")
+print("tested:  ", metrics["checkpoint"], "checkpoint, epoch", metrics["epoch"])
+
+# %% [markdown]
+# ## Curves
+
+# %%
+epochs = read_csv(run / "metrics.csv")
+for quantity, key in (("loss", "loss"), ("accuracy", "acc")):
+    train, val = ([float(row[f"{stage}/{key}"]) for row in epochs] for stage in ("train", "val"))
+    display(curves(train, val, quantity, "validation", metrics["data"]))
+
+# %% [markdown]
+# ## Confusion matrix, counted again from the predictions
+
+# %%
+predictions = read_csv(run / "predictions.csv")
+classes = [name.removeprefix("p_") for name in predictions[0] if name.startswith("p_")]
+confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
+for row in predictions:
+    confusion[classes.index(row["class"]), classes.index(row["predicted"])] += 1
+display(confusion_matrix(confusion, classes, metrics["data"]))
+for result in class_results(confusion, classes, independent=all(row["group"] for row in predictions)):
+    print(f"{result.name:12} precision {result.precision:.3f}  recall {result.recall:.3f}  F1 {result.f1:.3f}")
+
+# %% [markdown]
+# ## The worst mistakes
+
+# %%
+display(Image(filename=str(run / "figures" / "mistakes.png")))
