@@ -5,6 +5,7 @@ for a health laboratory, p. 311; ASH image bank; CellaVision Cell Atlas). Light 
 what lies below it by its own colour.
 """
 
+import itertools
 import multiprocessing
 import shutil
 import tempfile
@@ -102,7 +103,7 @@ def write_smears(root: Path, per_class: dict[str, int], seed: int, workers: int 
     """
     root.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    jobs = []
+    jobs: list[tuple[Path, str, tuple[int, ...]]] = []
     for s, (subset, number) in enumerate(per_class.items()):
         for c, kind in enumerate(CLASSES):
             folder = partial / subset / kind
@@ -141,8 +142,7 @@ def _white_place(radius: float, rng: Draw) -> Floats:
     """Centre (y, x) of the white cell; one in five is cut by the frame, never through most of its nucleus."""
     margin = radius * (rng.uniform(0.5, 0.8) if rng.random() < 0.2 else 1.02)
     margin = min(margin, HEIGHT / 2 - 1)
-    place = np.array([rng.uniform(margin, HEIGHT - margin), rng.uniform(margin, WIDTH - margin)])
-    return place
+    return np.array([rng.uniform(margin, HEIGHT - margin), rng.uniform(margin, WIDTH - margin)])
 
 
 def _patch(field: Floats, centre: Floats, reach: float) -> tuple[Floats, Floats, Floats]:
@@ -233,14 +233,16 @@ def _noise(shape: tuple[int, ...], grain: float, rng: Draw) -> Floats:
 
 def _join(distances: list[Floats], blend: float) -> Floats:
     """Union of shapes whose seams are rounded over ``blend`` pixels."""
-    nearest = np.minimum.reduce(distances)
-    return nearest - blend * np.log(sum(np.exp((nearest - one) / blend) for one in distances))
+    nearest: Floats = np.minimum.reduce(distances)
+    total: Floats = np.add.reduce([np.exp((nearest - one) / blend) for one in distances])
+    joined: Floats = nearest - blend * np.log(total)
+    return joined
 
 
 def _lobes(dy: Floats, dx: Floats, places: Floats, radii: Floats, neck: float, blend: float) -> Floats:
     """Discs in a row, each joined to the next by a strand of half-width ``neck``."""
     parts = [np.hypot(dy - y, dx - x) - r for (y, x), r in zip(places, radii, strict=True)]
-    for (y0, x0), (y1, x1) in zip(places[:-1], places[1:], strict=True):
+    for (y0, x0), (y1, x1) in itertools.pairwise(places):
         ly, lx = y1 - y0, x1 - x0
         along = np.clip(((dy - y0) * ly + (dx - x0) * lx) / (ly * ly + lx * lx + 1e-9), 0, 1)
         parts.append(np.hypot(dy - y0 - along * ly, dx - x0 - along * lx) - neck)
@@ -285,7 +287,8 @@ def _lymphocyte_nucleus(dy: Floats, dx: Floats, radius: float, share: float, rng
     u = np.cos(angle) * (dx - shift[1]) + np.sin(angle) * (dy - shift[0])
     v = np.cos(angle) * (dy - shift[0]) - np.sin(angle) * (dx - shift[1])
     r = radius * np.sqrt(share)
-    return np.hypot(u * np.sqrt(flat), v / np.sqrt(flat)) - r * 0.98
+    distance: Floats = np.hypot(u * np.sqrt(flat), v / np.sqrt(flat)) - r * 0.98
+    return distance
 
 
 def _monocyte_nucleus(dy: Floats, dx: Floats, radius: float, share: float, rng: Draw) -> Floats:
@@ -360,4 +363,5 @@ def _photograph(field: Floats, rng: Draw) -> npt.NDArray[np.uint8]:
     gains = rng.uniform(0.86, 1.04) * (1 + rng.uniform(-0.06, 0.06, 3))
     image = blurred * light[..., None] * gains
     image += rng.normal(0, rng.uniform(0.004, 0.014), image.shape)
-    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    pixels: npt.NDArray[np.uint8] = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return pixels

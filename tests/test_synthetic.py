@@ -1,0 +1,87 @@
+"""Rendered smears: deterministic, laid out as a folder of images, and told apart by shape rather than by colour."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import label
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from bloodcell.data import synthetic
+from bloodcell.data.synthetic import CLASSES, render_smear, write_smears
+from bloodcell.errors import InputError
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*.jpg"))}
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_field_depends_on_its_seed_alone(kind: str) -> None:
+    one, two, other = (render_smear(kind, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert one.shape == (240, 320, 3)
+    assert one.dtype == np.uint8
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, other)
+    assert 60 < one.mean() < 245
+
+
+def test_unknown_kinds_are_refused() -> None:
+    with pytest.raises(InputError, match="expected one of EOSINOPHIL"):
+        render_smear("BASOPHIL", np.random.default_rng(0))
+
+
+def test_tree_does_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        write_smears(tmp_path / str(workers), {"train": 26, "test": 1}, seed=5, workers=workers)
+    one = contents(tmp_path / "1")
+    assert one == contents(tmp_path / "2")
+    assert len(one) == 27 * 4
+    assert "train/MONOCYTE/smear_0025.jpg" in one
+    assert len(set(one.values())) == len(one)
+    write_smears(tmp_path / "other", {"test": 1}, seed=6)
+    assert not set(contents(tmp_path / "other").values()) & set(one.values())
+    with Image.open(tmp_path / "1" / "test" / "NEUTROPHIL" / "smear_0000.jpg") as image:
+        assert image.size == (320, 240)
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(kind: str, rng: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(synthetic, "render_smear", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_smears(tmp_path / "smears", {"train": 1}, seed=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_first_of_two_processes_wins(tmp_path: Path) -> None:
+    root = tmp_path / "smears"
+    root.mkdir()
+    (root / "mine").touch()
+    write_smears(root, {"train": 1}, seed=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["smears"]
+    assert (root / "mine").is_file()
+
+
+def simple_features(image: np.ndarray) -> list[float]:
+    """Mean colour, and the area of the largest dark purple region."""
+    pixels = image.astype(float)
+    green = pixels[..., 1] / np.percentile(pixels[..., 1], 90)
+    regions, _ = label(green < 0.55)
+    area = np.bincount(regions.ravel())[1:].max(initial=0)
+    return [*pixels.mean(axis=(0, 1)), float(area)]
+
+
+def test_colour_and_size_do_not_give_the_class_away() -> None:
+    def fields(each: int, seed: int) -> tuple[list[list[float]], list[int]]:
+        drawn = [(c, np.random.default_rng([seed, c, i])) for c in range(4) for i in range(each)]
+        return [simple_features(render_smear(CLASSES[c], rng)) for c, rng in drawn], [c for c, _ in drawn]
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(*fields(50, 1))
+    features, labels = fields(25, 2)
+    assert min(row[3] for row in features) > 100, "a nucleus is seen in every field"
+    assert 0.25 < model.score(features, labels) <= 0.70
