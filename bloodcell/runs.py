@@ -103,7 +103,12 @@ def save(runs: Sequence[Run], out: Path) -> None:
     lines = [header, ["---"] * len(header), *rows]
     write_text(out / "table.md", "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
     content = [
-        {"overrides": run.overrides, "state": run.state, "metrics": run.metrics, "manifest": _portable(run.manifest)}
+        {
+            "overrides": {key: word for key, word in run.overrides.items() if not word.startswith(("/", "'/"))},
+            "state": run.state,
+            "metrics": run.metrics,
+            "manifest": _portable(run.manifest),
+        }
         for run in runs
     ]
     write_json(out / "runs.json", {"runs": content})

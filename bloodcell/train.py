@@ -84,7 +84,9 @@ def quiet() -> None:
         ".*does not have many workers.*",  # pixels are in memory: there is nothing for workers to do
         ".*smaller than the logging interval.*",  # everything is logged by epoch
         ".*treespec, LeafSpec.*",  # Lightning's own use of a deprecated name
-        ".*was passed to `Trainer` and.*",
+        ".*exists and is not empty.*",  # a resumed run goes on in its directory
+        ".*The dirpath has changed.*",  # a checkpoint file of another run starts a run of its own
+        ".*callbacks used to create the checkpoint.*",  # testing a checkpoint needs no checkpoints
     ):
         warnings.filterwarnings("ignore", text)
 

@@ -17,6 +17,7 @@
 # Open it as a notebook with `jupytext --to ipynb notebooks/01_read_a_run.py`.
 
 # %%
+# %matplotlib inline
 import json
 import os
 from pathlib import Path

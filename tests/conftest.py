@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-os.environ.setdefault("MPLBACKEND", "Agg")
+# The nets here are tiny: a second thread would only wait.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 CLASSES = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE")
 # Small enough for a test, and what every tiny run shares.
 TINY = (
@@ -81,6 +82,20 @@ def train(cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
         runs = sorted(tmp_path.glob("runs/**/status.json"), key=lambda path: path.stat().st_mtime)
         return runs[-1].parent
 
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(cells: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with seed 3, for tests that only read it."""
+    from bloodcell.train import main
+
+    where = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(where)
+        patch.setattr(sys, "argv", ["train", *TINY, f"data.root={cells}", "seed=3"])
+        main()
+    (run,) = where.glob("runs/tiny/*")
     return run
 
 

@@ -9,7 +9,11 @@ import pytest
 
 from tests.conftest import CLASSES, metrics_of, write_cells
 
-Train = Callable[..., Path]
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """A finished run that may be written to."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
 @pytest.fixture
@@ -24,8 +28,8 @@ def evaluate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     return run
 
 
-def test_own_data_give_the_same_numbers(train: Train, evaluate: Callable[..., Path]) -> None:
-    run = train()
+def test_own_data_give_the_same_numbers(copy: Path, evaluate: Callable[..., Path]) -> None:
+    run = copy
     again = evaluate(run)
     before, after = metrics_of(run), metrics_of(again)
     tested = [name for name in before if name.startswith("test/")]
@@ -37,9 +41,9 @@ def test_own_data_give_the_same_numbers(train: Train, evaluate: Callable[..., Pa
 
 
 def test_another_folder_is_tested_whole_or_by_its_test_part(
-    train: Train, evaluate: Callable[..., Path], tmp_path: Path
+    copy: Path, evaluate: Callable[..., Path], tmp_path: Path
 ) -> None:
-    run = train()
+    run = copy
     flat = write_cells(tmp_path / "flat", ("",), 5)
     assert len((evaluate(run, f"data.root={flat}") / "predictions.csv").read_text().splitlines()) == 1 + 15
     parts = write_cells(tmp_path / "parts", ("train", "test"), 4)
@@ -55,13 +59,13 @@ def test_another_folder_is_tested_whole_or_by_its_test_part(
     ],
 )
 def test_bad_words_are_one_line(
-    train: Train,
+    copy: Path,
     evaluate: Callable[..., Path],
     words: list[str],
     said: str,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    run = train("trainer=smoke")
+    run = copy
     capfd.readouterr()
     with pytest.raises(SystemExit, match="1"):
         evaluate(run, *words)
@@ -70,9 +74,9 @@ def test_bad_words_are_one_line(
 
 
 def test_other_classes_and_no_runs_are_refused(
-    train: Train, evaluate: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    copy: Path, evaluate: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run = train("trainer=smoke")
+    run = copy
     two = write_cells(tmp_path / "two", ("",), 4, CLASSES[:2])
     with pytest.raises(SystemExit):
         evaluate(run, f"data.root={two}")

@@ -28,8 +28,8 @@ def same(one: Path, two: Path) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_every_artefact_is_there(train: Train) -> None:
-    run = train()
+def test_every_artefact_is_there(finished: Path) -> None:
+    run = finished
     for name in ("architecture", "confusion_matrix", "loss", "accuracy", "precision_recall", "mistakes"):
         with Image.open(run / "figures" / f"{name}.png") as figure:
             assert min(figure.size) > 200
@@ -44,8 +44,8 @@ def test_every_artefact_is_there(train: Train) -> None:
     assert not [path for path in run.rglob(".*") if path.is_file()], "a temporary file was left"
 
 
-def test_manifest_says_how_to_do_it_again(train: Train) -> None:
-    manifest = json.loads((train("seed=3") / "manifest.json").read_text())
+def test_manifest_says_how_to_do_it_again(finished: Path) -> None:
+    manifest = json.loads((finished / "manifest.json").read_text())
     assert manifest["seeds"] == {"seed": 3, "data.split_seed": 0}
     assert "seed=3" in manifest["command"]
     assert len(manifest["data"]["fingerprint"]) == 64
@@ -55,8 +55,8 @@ def test_manifest_says_how_to_do_it_again(train: Train) -> None:
     assert set(manifest["git"]) == {"commit", "dirty"}
 
 
-def test_metrics_are_those_of_the_predictions(train: Train) -> None:
-    run = train()
+def test_metrics_are_those_of_the_predictions(finished: Path) -> None:
+    run = finished
     with (run / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     truth, said = [row["class"] for row in rows], [row["predicted"] for row in rows]
@@ -71,15 +71,15 @@ def test_metrics_are_those_of_the_predictions(train: Train) -> None:
     assert metrics["test/loss"] == pytest.approx(metrics["test/log_loss"], abs=1e-5)
 
 
-def test_log_has_a_row_per_epoch(train: Train) -> None:
-    with (train("trainer.max_epochs=3") / "metrics.csv").open() as file:
+def test_log_has_a_row_per_epoch(finished: Path) -> None:
+    with (finished / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert [row["epoch"] for row in rows] == ["0", "1"]
     assert all(float(row[name]) >= 0 for row in rows for name in ("train/loss", "val/macro_f1", "val/recall/MONOCYTE"))
 
 
-def test_tensorboard_shows_curves_figures_and_hparams(train: Train) -> None:
-    run = train()
+def test_tensorboard_shows_curves_figures_and_hparams(finished: Path) -> None:
+    run = finished
     events = EventAccumulator(str(run / "tensorboard"), size_guidance={"tensors": 0, "images": 0}).Reload()
     tags = events.Tags()
     assert [event.step for event in events.Scalars("val/acc")] == [0, 1], "the axis is the epoch"
@@ -110,7 +110,6 @@ def test_same_seed_same_bits_other_seed_other_bits(train: Train) -> None:
 @pytest.mark.parametrize(
     "extra",
     [
-        (),
         ("optim=adamw",),
         ("optim/scheduler=one_cycle", "model.dropout=0.5"),
         ("optim/scheduler=plateau", "optim.scheduler.patience=0", "optim.scheduler.factor=0.1"),
