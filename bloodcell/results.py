@@ -17,11 +17,16 @@ from bloodcell.rundir import write_json
 SYNTHETIC = "SYNTHETIC smears, not real cells"
 
 
+def name_of(data: BloodCells) -> str:
+    """What the images are, in every place where a result is read."""
+    return SYNTHETIC if data.synthetic else data.source
+
+
 def describe_data(data: BloodCells) -> dict[str, Any]:
     """What the manifest says of the data: source, fingerprint, protocol, caveat, counts."""
     split, index = data.split, data.index
     return {
-        "source": SYNTHETIC if data.synthetic else data.source,
+        "source": name_of(data),
         "root": str(index.root),
         "fingerprint": index.fingerprint(),
         "protocol": split.protocol,
@@ -70,7 +75,7 @@ def measure(
 def write_metrics(path: Path, data: BloodCells, checkpoint: Path, metrics: dict[str, float]) -> None:
     """Write ``metrics.json``: the numbers, and beside them what must be said of them."""
     said = {
-        "data": SYNTHETIC if data.synthetic else data.source,
+        "data": name_of(data),
         "protocol": data.split.protocol,
         "caveat": data.split.caveat,
         "checkpoint": checkpoint.stem,

@@ -69,7 +69,7 @@ def train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     if cfg.report is not None:
         metrics |= measure(trainer, classifier, data, recorder, checkpoint, validate=data.split.choice)
     write_metrics(run_dir / "metrics.json", data, checkpoint, metrics)
-    log_hparams(trainer, cfg, metrics)
+    log_hparams(trainer, cfg, data, metrics)
 
     write_json(run_dir / "manifest.json", {**record, "wall_seconds": round(time.perf_counter() - started, 1)})
     write_status(run_dir, "ok", epoch=trainer.current_epoch, epochs=trainer.max_epochs)
@@ -277,15 +277,17 @@ def find_lr(trainer: "L.Trainer", classifier: "CellClassifier", data: "BloodCell
     return classifier.lr
 
 
-def log_hparams(trainer: "L.Trainer", cfg: DictConfig, metrics: dict[str, float]) -> None:
+def log_hparams(trainer: "L.Trainer", cfg: DictConfig, data: "BloodCells", metrics: dict[str, float]) -> None:
     """One entry in TensorBoard's HPARAMS tab, with the metrics of ``metrics.json``."""
+    from bloodcell.results import name_of
+
     shown = {
         f"reported/{name}" if name.startswith("val/") else name: value
         for name, value in metrics.items()
         if name.count("/") == 1
     }
     for logger in trainer.loggers:
-        logger.log_hyperparams(flat_hparams(cfg), shown, step=trainer.current_epoch)
+        logger.log_hyperparams({**flat_hparams(cfg), "data.source": name_of(data)}, shown, step=trainer.current_epoch)
         logger.save()
         logger.finalize("success")
 
