@@ -1,5 +1,8 @@
-"""Rendered smears: deterministic, laid out as a folder of images, and told apart by shape rather than by colour."""
+"""Rendered smears: deterministic, laid out as a folder of images, told apart by shape and not by colour."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bloodcell.data import synthetic
-from bloodcell.data.synthetic import CLASSES, render_smear, write_smears
+from bloodcell.data.synthetic import CLASSES, cells, render_smear, write, write_smears
 from bloodcell.errors import InputError
 
 
@@ -52,7 +54,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def fail(kind: str, rng: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(synthetic, "render_smear", fail)
+    monkeypatch.setattr(write, "render_smear", fail)
     with pytest.raises(OSError, match="disk full"):
         write_smears(tmp_path / "smears", {"train": 1}, seed=0)
     assert not list(tmp_path.iterdir())
@@ -67,6 +69,36 @@ def test_the_first_of_two_processes_wins(tmp_path: Path) -> None:
     assert (root / "mine").is_file()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes are a matter of POSIX")
+def test_the_tree_is_as_open_as_any_folder(tmp_path: Path) -> None:
+    (tmp_path / "ordinary").mkdir()
+    write_smears(tmp_path / "smears", {"train": 1}, seed=0)
+    assert (tmp_path / "smears").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+def test_rendering_needs_no_torch() -> None:
+    code = "import sys, bloodcell.data.synthetic; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture
+def true_areas(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Area of the nucleus in each field rendered since, as it was drawn."""
+    areas: list[float] = []
+
+    def recording(draw):
+        def draw_and_record(*args):
+            distance = draw(*args)
+            areas.append(float((distance < 0).sum()))
+            return distance
+
+        return draw_and_record
+
+    for kind, draw in list(cells.NUCLEI.items()):
+        monkeypatch.setitem(cells.NUCLEI, kind, recording(draw))
+    return areas
+
+
 def simple_features(image: np.ndarray) -> list[float]:
     """Mean colour, and the area of the largest dark purple region."""
     pixels = image.astype(float)
@@ -76,12 +108,17 @@ def simple_features(image: np.ndarray) -> list[float]:
     return [*pixels.mean(axis=(0, 1)), float(area)]
 
 
-def test_colour_and_size_do_not_give_the_class_away() -> None:
-    def fields(each: int, seed: int) -> tuple[list[list[float]], list[int]]:
+def test_colour_and_size_do_not_give_the_class_away(true_areas: list[float]) -> None:
+    def fields(each: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         drawn = [(c, np.random.default_rng([seed, c, i])) for c in range(4) for i in range(each)]
-        return [simple_features(render_smear(CLASSES[c], rng)) for c, rng in drawn], [c for c, _ in drawn]
+        rows = [[*simple_features(render_smear(CLASSES[c], rng)), true_areas[-1]] for c, rng in drawn]
+        return np.array(rows), np.array([c for c, _ in drawn])
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(*fields(50, 1))
-    features, labels = fields(25, 2)
-    assert min(row[3] for row in features) > 100, "a nucleus is seen in every field"
-    assert 0.25 < model.score(features, labels) <= 0.70
+    features, labels = fields(50, 1)
+    unseen, truth = fields(25, 2)
+    assert unseen[:, 3:].min() > 100, "a nucleus is seen in every field"
+    for area in (3, 4):  # as measured from pixels, and as drawn
+        columns = [0, 1, 2, area]
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        score = model.fit(features[:, columns], labels).score(unseen[:, columns], truth)
+        assert 0.25 < score <= 0.70
