@@ -65,10 +65,10 @@ format: $(READY)  ## Let ruff mend what it can
 	$(BIN)/ruff format .
 
 test: $(READY)  ## The fast tests (about 3 minutes)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 test-all: $(READY)  ## All tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 clean:  ## Remove caches; runs/ and .venv stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -33,9 +33,9 @@ def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None) -> dic
     """
     import lightning as L
 
+    from bloodcell.assemble import check_trained_on, make_classifier, make_data, make_recorder, quiet
     from bloodcell.results import describe_data, measure, write_metrics
     from bloodcell.rundir import find_checkpoint, manifest, write_json
-    from bloodcell.train import check_trained_on, make_classifier, make_data, make_recorder, quiet
 
     quiet()
     cfg = read_config(run_dir, overrides)

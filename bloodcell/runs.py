@@ -21,6 +21,9 @@ from bloodcell.rundir import write_json, write_text
 # Where a run measured several things, these are shown first.
 SHOWN = ("test/balanced_acc", "test/macro_f1", "test/acc", "probe/trains", "probe/steps", "probe/loss")
 
+MARKS = ("<!-- results:begin -->", "<!-- results:end -->")
+ROOT = Path(__file__).parent.parent
+
 
 @dataclass(frozen=True)
 class Run:
@@ -114,6 +117,34 @@ def save(runs: Sequence[Run], out: Path) -> None:
     write_json(out / "runs.json", {"runs": content})
 
 
+def committed_table(results: Path) -> str:
+    """The committed runs as a Markdown table: what the README shows.
+
+    Args:
+        results: Folder with one folder per experiment, each with ``metrics.json``.
+
+    Returns:
+        Lines of Markdown; a row per experiment, sorted by name.
+    """
+    header = ["experiment", "images", "protocol", "checkpoint", "balanced accuracy", "macro-F1", "accuracy"]
+    lines = [header, ["---"] * len(header)]
+    for path in sorted(results.glob("*/metrics.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        numbers = [f"{record[f'test/{name}']:.3f}" for name in ("balanced_acc", "macro_f1", "acc")]
+        name = path.parent.name
+        where = f"{record['checkpoint']}, epoch {record['epoch']}"
+        lines.append([f"[{name}](results/{name})", record["data"], record["protocol"], where, *numbers])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def write_readme(readme: Path, results: Path) -> None:
+    """Put the table of committed runs between the marks in the README."""
+    text = readme.read_text(encoding="utf-8")
+    head, rest = text.split(MARKS[0])
+    _, tail = rest.split(MARKS[1])
+    write_text(readme, f"{head}{MARKS[0]}\n{committed_table(results)}{MARKS[1]}{tail}")
+
+
 def _read(path: Path) -> Run:
     def load(name: str) -> dict[str, Any]:
         file = path / name
@@ -144,14 +175,20 @@ def _portable(manifest: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m bloodcell.runs", description=__doc__)
-    parser.add_argument("root", nargs="?", default=Path("runs"), type=Path, help="folder to look below (default: runs)")
+    parser.add_argument(
+        "root", nargs="*", default=[Path("runs")], type=Path, help="folders to look below (default: runs)"
+    )
     parser.add_argument("--save", metavar="OUT", type=Path, help="write evidence to commit, as results/readings")
+    parser.add_argument("--readme", action="store_true", help="rewrite the results table of the README from results/")
     words = parser.parse_args()
 
     def command() -> None:
-        runs = read_runs(words.root)
+        if words.readme:
+            write_readme(ROOT / "README.md", ROOT / "results")
+            return
+        runs = [run for root in words.root for run in read_runs(root)]
         header, rows = table(runs)
-        shown = Table(title=f"{len(runs)} runs below {words.root}", title_justify="left")
+        shown = Table(title=f"{len(runs)} runs", title_justify="left")
         for name in header:
             shown.add_column(name)
         for row in rows:

@@ -165,8 +165,8 @@ def test_fine_tuning_makes_a_new_head(train: Train, tmp_path: Path) -> None:
 def test_balanced_weights_are_scikit_learns(cells: Path) -> None:
     from sklearn.utils.class_weight import compute_class_weight
 
+    from bloodcell.assemble import class_weights
     from bloodcell.data.datamodule import BloodCells
-    from bloodcell.train import class_weights
 
     data = BloodCells("folder", str(cells), image_size=(8, 8))
     data.setup()
