@@ -158,7 +158,7 @@ class RunRecorder(Checkpoint):
                 for row, shares in zip(rows, probabilities, strict=True)
             ),
         )
-        title = f"{self.label}test, {len(rows):,} images"
+        title = f"{self.label}test, protocol {self.data.split.protocol}, {len(rows):,} images"
         matrix = figures.confusion_matrix(classifier.confusion["test"].numpy(), classes, title)
         self._figure(trainer, "confusion_matrix", matrix, step)
         pr = figures.precision_recall(index.label[rows], probabilities, classes, title)

@@ -188,7 +188,7 @@ def main() -> None:
             return
         runs = [run for root in words.root for run in read_runs(root)]
         header, rows = table(runs)
-        shown = Table(title=f"{len(runs)} runs", title_justify="left")
+        shown = Table(title=f"{len(runs)} run{'s' if len(runs) > 1 else ''}", title_justify="left")
         for name in header:
             shown.add_column(name)
         for row in rows:
