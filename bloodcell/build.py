@@ -82,7 +82,7 @@ def _check_target(key: str, target: str) -> None:
     else:
         try:
             home = getattr(get_object(target), "__module__", None) or ""
-        except Exception as error:
+        except Exception as error:  # Hydra wraps whatever the import of a wrong name raises
             problem = f"{target} ({type(error).__name__})"
         else:
             if not f"{home}.".startswith(prefix):

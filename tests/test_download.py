@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -202,6 +203,8 @@ def test_other_bytes_are_reported_and_companions_of_macos_ignored(tree: Path, ti
 def test_fingerprint_depends_on_names_and_bytes_alone(tree: Path, tmp_path: Path) -> None:
     index = index_folders(tree / IMAGES, ["TRAIN", "TEST"])
     names = index.file.tolist()
+    lines = (f"{name} {hashlib.sha256((index.root / name).read_bytes()).hexdigest()}\n" for name in sorted(names))
+    assert index.fingerprint() == hashlib.sha256("".join(lines).encode()).hexdigest()
     assert fingerprint(names, index.root) == index.fingerprint()
     assert fingerprint([index.root / name for name in reversed(names)], index.root) == index.fingerprint()
     assert fingerprint(names[1:], index.root) != index.fingerprint()

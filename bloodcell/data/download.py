@@ -1,7 +1,6 @@
 """Getting the Kaggle set of blood cells: download, archive or folder; and checking that it is complete."""
 
 import argparse
-import hashlib
 import os
 import queue
 import shutil
@@ -12,23 +11,16 @@ import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
+from bloodcell.data.fingerprint import fingerprint, progress_bar
 from bloodcell.errors import InputError
 
 HANDLE = "paultimothymooney/blood-cells"
@@ -250,43 +242,6 @@ def count_images(images: Path, known: Known, where: str) -> dict[str, int]:
     return {folder: counts[folder] for folder in known.counts}
 
 
-def fingerprint(files: Iterable[Path | str], root: Path) -> str:
-    """Hash files so that a change of any name or byte shows, whatever the order.
-
-    Args:
-        files: Paths below ``root``, absolute or relative to it.
-        root: Folder that the names are relative to.
-
-    Returns:
-        SHA-256 over the sorted lines ``path-with-slashes sha256-of-bytes``, in hexadecimal digits.
-
-    Raises:
-        InputError: If a file cannot be read.
-    """
-    names = sorted((root / file).relative_to(root).as_posix() for file in files)
-    total = hashlib.sha256()
-    with ThreadPoolExecutor() as pool, _progress() as progress:  # reading and hashing release Python's lock
-        digests = pool.map(lambda name: _digest(root / name), names)
-        try:
-            for name, digest in progress.track(
-                zip(names, digests, strict=True), total=len(names), description="hashing images"
-            ):
-                total.update(f"{name} {digest}\n".encode())
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return total.hexdigest()
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(
-            str(path), expected="a file that can be read", got=_cause(error), fix="replace the file"
-        ) from error
-
-
 def _images_below(root: Path) -> Path | None:
     for below in ("", "images", "dataset2-master/images", IMAGES):
         images = root / below
@@ -395,7 +350,7 @@ def _publish(content: Path, target: Path) -> None:
 def _extract(archive: Path, into: Path) -> Path:
     """Extract a zip that may be damaged or hostile."""
     try:
-        with zipfile.ZipFile(archive) as opened, _progress() as progress:
+        with zipfile.ZipFile(archive) as opened, progress_bar() as progress:
             members = opened.infolist()
             _refuse_hostile(archive, members)
             into.mkdir()
@@ -523,12 +478,6 @@ def _cause(error: BaseException) -> str:
         error = inner
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}"
-
-
-def _progress() -> Progress:
-    """A bar with the time left; it goes away at the end and leaves logs without it alone."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def main() -> None:

@@ -1,6 +1,5 @@
 """The index: a table with one row per image. Splits work on it, never on folders."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from bloodcell.data.fingerprint import fingerprint
 from bloodcell.errors import InputError
 
 IntArray = npt.NDArray[np.int64]
@@ -58,11 +58,7 @@ class Index:
 
     def fingerprint(self) -> str:
         """SHA-256 over the sorted (file, SHA-256 of its bytes), in hexadecimal digits."""
-        total = hashlib.sha256()
-        for name in sorted(self.file.tolist()):
-            content = hashlib.sha256((self.root / name).read_bytes()).hexdigest()
-            total.update(f"{name} {content}\n".encode())
-        return total.hexdigest()
+        return fingerprint(self.file.tolist(), self.root)
 
 
 class VisibleFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no types
