@@ -104,7 +104,8 @@ def save(runs: Sequence[Run], out: Path) -> None:
         return
     header, rows = table(runs)
     lines = [header, ["---"] * len(header), *rows]
-    write_text(out / "table.md", "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
+    said = "An empty setting is the experiment's own; a metric of several seeds is mean (lowest to highest).\n\n"
+    write_text(out / "table.md", said + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
     content = [
         {
             "overrides": {key: word for key, word in run.overrides.items() if not word.startswith(("/", "'/"))},

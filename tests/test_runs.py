@@ -27,7 +27,7 @@ def test_a_table_groups_seeds_and_shows_what_differs(train: Train, tmp_path: Pat
     cell = next(row for row in rows if row[0] == "1e-3")[header.index("test/acc")]
     assert cell.startswith(f"{sum(values) / 2:.4g}")
     save(runs, tmp_path / "out")
-    assert (tmp_path / "out" / "table.md").read_text().count("\n") == 4
+    assert (tmp_path / "out" / "table.md").read_text().count("\n|") == 4
     kept = json.loads((tmp_path / "out" / "runs.json").read_text())["runs"]
     assert len(kept) == 3
     assert "/cells" not in (tmp_path / "out" / "runs.json").read_text(), "a path of this machine"
