@@ -46,7 +46,7 @@ sweep: $(READY)  ## Run the grid in conf/sweep/$(SWEEP).yaml; SWEEP=lr ARGS="...
 evaluate: $(READY)  ## Test a finished run again; RUN=runs/... ARGS="data.root=/other/folder"
 	$(BIN)/python -m bloodcell.evaluate $(RUN) $(ARGS)
 
-reproduce: $(READY)  ## Run an experiment and compare it with results/; EXP=paper
+reproduce: $(READY)  ## Run an experiment and compare it with results/; EXP=quickstart
 	$(BIN)/python -m bloodcell.reproduce $(EXP) $(ARGS)
 
 runs: $(READY)  ## The runs below a folder as a table; ARGS=runs/lr-sweep

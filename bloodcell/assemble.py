@@ -4,6 +4,7 @@ import logging
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -18,6 +19,7 @@ from bloodcell.model.classifier import CellClassifier, check_classes
 from bloodcell.model.weights import load_matching, read_checkpoint
 from bloodcell.recorder import RunRecorder
 from bloodcell.results import SYNTHETIC
+from bloodcell.rundir import read_json
 
 
 def quiet() -> None:
@@ -179,3 +181,23 @@ def check_trained_on(checkpoint: Path, data: BloodCells) -> None:
     """Stop in one line if a checkpoint cannot be read or was trained on other classes than the data have."""
     content = read_checkpoint(checkpoint, str(checkpoint))
     check_classes(content.get("classes"), data.classes, str(checkpoint))
+
+
+def check_same_data(run_dir: Path, record: dict[str, Any]) -> None:
+    """Stop if a run that is gone on with in its directory was started on other images.
+
+    Args:
+        run_dir: The run directory; without a manifest it is a new run.
+        record: The manifest of what is about to be done.
+    """
+    before = run_dir / "manifest.json"
+    if not before.is_file():
+        return
+    data, now = read_json(before)["data"], record["data"]
+    if data["fingerprint"] != now["fingerprint"]:
+        raise InputError(
+            str(run_dir),
+            expected=f"the images that the run was started on ({data['source']}, {data['fingerprint'][:12]})",
+            got=f"others ({now['source']}, {now['fingerprint'][:12]})",
+            fix="give those images again, or start a new run with ckpt_path=.../checkpoints/last.ckpt",
+        )

@@ -63,12 +63,15 @@ def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None) -> dic
 
 def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
     """A run's config with ``data.`` overrides; known keys only."""
-    path = run_dir / ".hydra" / "config.yaml"
-    if not path.is_file():
+    from bloodcell.results import SYNTHETIC
+    from bloodcell.rundir import read_json
+
+    path, record = run_dir / ".hydra" / "config.yaml", run_dir / "manifest.json"
+    if not path.is_file() or not record.is_file():
         raise InputError(
             str(run_dir),
-            expected="a run directory with .hydra/config.yaml",
-            got="none there",
+            expected="a run directory with .hydra/config.yaml and manifest.json",
+            got="not both there",
             fix="give the directory that a training printed, as runs/quickstart/2026-...",
         )
     cfg = OmegaConf.load(path)
@@ -88,6 +91,8 @@ def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
         cfg.model.weights = None
     if any(word.startswith("data.root=") for word in overrides):
         _follow_root(cfg)
+    elif read_json(record)["data"]["source"] == SYNTHETIC:
+        cfg.data.source = "synthetic"  # a quick start that had no real images then is tested on the same smears
     return cfg
 
 

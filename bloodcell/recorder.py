@@ -87,7 +87,7 @@ class RunRecorder(Checkpoint):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Confusion matrix and precision-recall curves of the epoch, to TensorBoard."""
-        if not trainer.training and trainer.state.fn != "fit":
+        if trainer.state.fn != "fit":
             return
         assert isinstance(pl_module, CellClassifier)
         epoch = trainer.current_epoch

@@ -1,7 +1,6 @@
 """Run an experiment again and compare it with the committed result: ``python -m bloodcell.reproduce EXP``."""
 
 import argparse
-import json
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from bloodcell.cli import run_command
 from bloodcell.errors import InputError
+from bloodcell.rundir import read_json
 
 RESULTS = Path(__file__).parent.parent / "results"
 # Other hardware or versions round otherwise, and training amplifies it: a difference up to this size in a
@@ -75,14 +75,14 @@ def reproduce(experiment: str, overrides: list[str]) -> None:
     words = [f"experiment={experiment}", *overrides, f"hydra.run.dir={run_dir}"]
     if subprocess.run([sys.executable, "-m", "bloodcell.train", *words], check=False).returncode:
         raise SystemExit(1)
-    verdict, rows = compare(_load(kept / "metrics.json"), _load(run_dir / "metrics.json"))
+    verdict, rows = compare(read_json(kept / "metrics.json"), read_json(run_dir / "metrics.json"))
     shown = Table(title=f"{experiment}: {verdict}", title_justify="left")
     for column in ("metric", "committed", "now", "difference"):
         shown.add_column(column, justify="left" if column == "metric" else "right")
     for name, before, after in rows:
         shown.add_row(name, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}")
     Console().print(shown)
-    why = reasons(_load(kept / "manifest.json"), _load(run_dir / "manifest.json"))
+    why = reasons(read_json(kept / "manifest.json"), read_json(run_dir / "manifest.json"))
     if verdict != "identical":
         print("what differs: " + ("; ".join(why) if why else "nothing that the manifests record"))
     if verdict == "different":
@@ -92,11 +92,6 @@ def reproduce(experiment: str, overrides: list[str]) -> None:
             got="more",
             fix="see what differs above",
         )
-
-
-def _load(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
 
 
 def main() -> None:

@@ -57,6 +57,7 @@ def train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     if cfg.ckpt_path is not None:
         assemble.check_trained_on(Path(cfg.ckpt_path), data)
     record = manifest({"seed": cfg.seed, "data.split_seed": cfg.data.split_seed}, describe_data(data))
+    assemble.check_same_data(run_dir, record)
     write_json(run_dir / "manifest.json", record)
     write_status(run_dir, "running", epoch=0, epochs=trainer.max_epochs)
     announce(data, run_dir)
@@ -108,10 +109,10 @@ def job(cfg: DictConfig) -> float:
         metrics = train(cfg, run_dir)
         return next((metrics[name] for name in (cfg.monitor.metric, "test/balanced_acc") if name in metrics), 0.0)
     except BaseException as error:
-        record_failure(run_dir, error)
         if isinstance(error, InputError) and settings.mode == RunMode.RUN:
             remove_untouched(run_dir)
             fail(error)
+        record_failure(run_dir, error)
         raise
     finally:
         release()
@@ -129,9 +130,9 @@ def record_failure(run_dir: Path, error: BaseException) -> None:
 
 
 def remove_untouched(run_dir: Path) -> None:
-    """Remove a run directory that holds nothing but what Hydra and the failure wrote."""
+    """Remove a run directory that holds nothing but what Hydra wrote."""
     names = {entry.name for entry in run_dir.iterdir()}
-    if names <= {".hydra", "train.log", "status.json"}:
+    if names <= {".hydra", "train.log"}:
         shutil.rmtree(run_dir)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bloodcell.errors import InputError
 from tests.conftest import CLASSES, metrics_of, write_cells
 
 
@@ -88,3 +89,25 @@ def test_other_classes_and_no_runs_are_refused(
     with pytest.raises(SystemExit):
         evaluate(run)
     assert "best.ckpt" in capfd.readouterr().err
+
+
+def test_a_run_on_smears_is_tested_on_smears_even_when_real_images_are_there(
+    evaluate: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bloodcell import train
+    from bloodcell.data import datamodule
+
+    monkeypatch.setattr(datamodule, "locate", lambda root: None)
+    monkeypatch.setattr(datamodule, "fetch", _offline)
+    words = ["experiment=quickstart", "trainer=smoke", "data.synthetic_per_class={train: 8, val: 4, test: 4}"]
+    monkeypatch.setattr(sys, "argv", ["train", *words, "data.image_size=[48,64]"])
+    train.main()
+    (run,) = tmp_path.glob("runs/quickstart/*")
+    monkeypatch.setattr(datamodule, "locate", lambda root: pytest.fail("real images were looked for"))
+    again = evaluate(run)
+    assert "SYNTHETIC" in metrics_of(again)["data"]
+    assert len((again / "predictions.csv").read_text().splitlines()) == 1 + 16
+
+
+def _offline(source: object, timeout_s: float) -> Path:
+    raise InputError("download", expected="a server", got="none", fix="go on")

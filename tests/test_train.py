@@ -143,6 +143,20 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(
     assert json.loads((resumed / "status.json").read_text())["state"] == "ok"
 
 
+def test_a_run_does_not_go_on_with_other_images(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.conftest import TINY, write_cells
+
+    images = write_cells(tmp_path / "images", ("",), 8)
+    run = train(base=(*TINY, f"data.root={images}"))
+    next((images / CLASSES[0]).iterdir()).unlink()
+    with pytest.raises(SystemExit, match="1"):
+        train(base=(f"ckpt_path={run}", "trainer.max_epochs=3"))
+    assert "expected the images that the run was started on" in capsys.readouterr().err
+    assert json.loads((run / "status.json").read_text())["state"] == "ok", "what is finished stays so"
+
+
 def test_more_epochs_from_a_checkpoint_file(train: Train) -> None:
     short = train()
     longer = train("trainer.max_epochs=3", f"ckpt_path={short / 'checkpoints' / 'last.ckpt'}")

@@ -426,7 +426,7 @@ def _kaggle_download(into: Path) -> Path:
 
 def _require_kagglehub() -> None:
     try:
-        import kagglehub  # noqa: F401
+        import kagglehub  # noqa: F401  (only whether it is there)
     except ImportError as error:
         raise InputError(
             f"download of {HANDLE}",
@@ -461,11 +461,11 @@ def _impatient_requests(seconds: float) -> Iterator[None]:
             options["timeout"] = seconds
         return send(*args, **options)
 
-    requests.Session.send = impatient  # type: ignore[method-assign]
+    requests.Session.send = impatient  # type: ignore[method-assign]  # for the call only
     try:
         yield
     finally:
-        requests.Session.send = send  # type: ignore[method-assign]
+        requests.Session.send = send  # type: ignore[method-assign]  # for the call only
 
 
 def _download_failed(error: Exception) -> InputError:
