@@ -14,7 +14,7 @@ SWEEP ?= lr
 PORT ?= 6006
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep evaluate reproduce runs tensorboard lint format test test-all clean
+.PHONY: help setup quickstart data train sweep evaluate lineage reproduce runs tensorboard lint format test test-all clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit(f"error: expected Python 3.11 to 3.13, got {v.major}.{v.minor}; type make setup PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $$($(PYTHON) -c '$(HAS_TORCH)' 2>/dev/null && echo --system-site-packages) $(VENV)
 	$(if $(TORCH),$(BIN)/python -m pip install $(if $(filter cpu,$(TORCH)),torch torchvision --index-url https://download.pytorch.org/whl/cpu,$(TORCH)))
-	$(BIN)/python -m pip install --quiet -e ".[data,dev]"
+	$(BIN)/python -m pip install --quiet -e ".[data,lineage,dev]"
 	@touch $(READY)
 
 quickstart: $(READY)  ## Train for a few minutes and show what comes out
@@ -45,6 +45,9 @@ sweep: $(READY)  ## Run the grid in conf/sweep/$(SWEEP).yaml; SWEEP=lr ARGS="...
 
 evaluate: $(READY)  ## Test a finished run again; RUN=runs/... ARGS="data.root=/other/folder"
 	$(BIN)/python -m bloodcell.evaluate $(RUN) $(ARGS)
+
+lineage: $(READY)  ## Recover which photograph each image was made from, into runs/lineage; ARGS=--check compares only
+	$(BIN)/python -m bloodcell.lineage $(ARGS)
 
 reproduce: $(READY)  ## Run an experiment and compare it with results/; EXP=quickstart
 	$(BIN)/python -m bloodcell.reproduce $(EXP) $(ARGS)

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bloodcell.data.datamodule import BloodCells
-from bloodcell.evidence.tables import class_results, probability_scores
+from bloodcell.evidence.calibration import probability_scores
+from bloodcell.evidence.tables import class_results
 from bloodcell.model.classifier import CellClassifier
 from bloodcell.model.weights import read_checkpoint
 from bloodcell.recorder import RunRecorder

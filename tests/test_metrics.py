@@ -5,7 +5,9 @@ import pytest
 import torch
 from sklearn import metrics as reference
 
-from bloodcell.evidence.tables import class_results, probability_scores, wilson
+from bloodcell.evidence.calibration import probability_scores
+from bloodcell.evidence.intervals import wilson
+from bloodcell.evidence.tables import class_results
 from bloodcell.model.classifier import class_metrics
 
 

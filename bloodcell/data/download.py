@@ -203,11 +203,11 @@ def check(images: Path, known: Known = KAGGLE) -> Report:
         InputError: If a folder does not hold as many images as it should.
     """
     counts = count_images(images, known, str(images))
-    files = [path for folder in counts for path in _images_in(images / folder)]
+    files = [path for folder in counts for path in images_in(images / folder)]
     started = time.perf_counter()
     found = fingerprint(files, images)
     rate = len(files) / (time.perf_counter() - started)
-    originals = len(_images_in(_originals_of(images))) or None
+    originals = len(images_in(originals_of(images))) or None
     return Report(images, counts, originals, found, found == known.fingerprint, rate)
 
 
@@ -227,10 +227,10 @@ def count_images(images: Path, known: Known, where: str) -> dict[str, int]:
     """
     places = {folder: images / folder for folder in known.counts}
     wanted = dict(known.counts)
-    originals = _originals_of(images)
+    originals = originals_of(images)
     if originals.is_dir():  # training does not need them, so they may be missing altogether
         places["JPEGImages"], wanted["JPEGImages"] = originals, known.originals
-    counts = {folder: len(_images_in(place)) for folder, place in places.items()}
+    counts = {folder: len(images_in(place)) for folder, place in places.items()}
     wrong = [folder for folder in wanted if counts[folder] != wanted[folder]]
     if wrong:
         raise InputError(
@@ -264,14 +264,14 @@ def _require_images(root: Path, where: str) -> Path:
     return images
 
 
-def _images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """Images of one folder; macOS leaves companions called ``._name`` in archives."""
     if not folder.is_dir():
         return []
     return [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
 
 
-def _originals_of(images: Path) -> Path:
+def originals_of(images: Path) -> Path:
     """The micrographs, if ``images`` stands where Kaggle's tree has it."""
     above = images.absolute().parents
     return above[min(2, len(above) - 1)] / ORIGINALS

@@ -1,7 +1,7 @@
 """What data are, in 64 digits: a hash over the names and bytes of their files."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,19 +30,36 @@ def fingerprint(files: Iterable[Path | str], root: Path) -> str:
     Raises:
         InputError: If a file cannot be read.
     """
+    return fingerprint_of(digests(files, root))
+
+
+def fingerprint_of(found: Mapping[str, str]) -> str:
+    """The fingerprint of files whose digests are known already."""
+    return hashlib.sha256("".join(f"{name} {found[name]}\n" for name in sorted(found)).encode()).hexdigest()
+
+
+def digests(files: Iterable[Path | str], root: Path) -> dict[str, str]:
+    """Hash each file.
+
+    Args:
+        files: Paths below ``root``, absolute or relative to it.
+        root: Folder that the names are relative to.
+
+    Returns:
+        SHA-256 in hexadecimal digits by path with slashes, sorted by path.
+
+    Raises:
+        InputError: If a file cannot be read.
+    """
     names = sorted((root / file).relative_to(root).as_posix() for file in files)
-    total = hashlib.sha256()
     with ThreadPoolExecutor() as pool, progress_bar() as progress:  # reading and hashing release Python's lock
-        digests = pool.map(lambda name: _digest(root / name), names)
+        found = pool.map(lambda name: _digest(root / name), names)
         try:
-            for name, digest in progress.track(
-                zip(names, digests, strict=True), total=len(names), description="hashing images"
-            ):
-                total.update(f"{name} {digest}\n".encode())
+            pairs = zip(names, found, strict=True)
+            return dict(progress.track(pairs, total=len(names), description="hashing images"))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return total.hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -8,7 +8,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
+
+from bloodcell.evidence.calibration import ReliabilityBin
 
 TRAIN_COLOUR, VAL_COLOUR = "#8a5a9e", "#d1495b"
 Floats = npt.NDArray[np.float64]
@@ -16,10 +19,10 @@ Ints = npt.NDArray[np.int64]
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG at 150 dots per inch, atomically."""
+    """Write a figure at 150 dots per inch, atomically; PNG, or JPEG where photographs fill it, by the suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=150, format="png")
+    figure.savefig(partial, dpi=150, format=path.suffix[1:])
     partial.replace(path)
 
 
@@ -103,6 +106,76 @@ def precision_recall(labels: Ints, probabilities: Floats, classes: Sequence[str]
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, loc="lower left", fontsize=9)
     axes.set_title(title, fontsize=10)
+    return figure
+
+
+def reliability_diagram(bins: Sequence[ReliabilityBin], title: str) -> Figure:
+    """How often the net is right against how sure it says it is, with a 95 % interval for each bin.
+
+    Args:
+        bins: From ``calibration.reliability``, at least one.
+        title: Heading, with what the images are and how many groups they come from.
+
+    Returns:
+        The figure: a point below the diagonal was too sure, one above it too modest.
+    """
+    sure = np.array([part.confidence for part in bins])
+    right = np.array([part.right.value for part in bins])
+    low, high = np.array([part.right.low for part in bins]), np.array([part.right.high for part in bins])
+    # Nets are mostly sure: what lies below all points and intervals is left out.
+    least = min(0.5, np.floor(10 * min(sure.min(), low.min())) / 10)
+    figure, axes = _figure(5.6, 6.0)
+    axes.plot([least, 1], [least, 1], color="#777777", linestyle="--", linewidth=1, label="as right as it is sure")
+    axes.fill_between([least, 1], [least, 1], least, color=VAL_COLOUR, alpha=0.07, linewidth=0)
+    axes.vlines(sure, low, high, color=TRAIN_COLOUR, linewidth=1.2, label="95 % interval")
+    images = sorted(part.images for part in bins)
+    each = f"{images[0]}" if images[0] == images[-1] else f"{images[0]}-{images[-1]}"
+    axes.plot(sure, right, "o", color=TRAIN_COLOUR, ms=6, label=f"bin of {each} images")
+    axes.text(0.96, 0.04, "too sure", transform=axes.transAxes, ha="right", color="#555555", style="italic")
+    axes.text(0.04, 0.93, "too modest", transform=axes.transAxes, color="#555555", style="italic")
+    axes.set(xlabel="how sure the net is (highest probability)", ylabel="share of right answers")
+    margin = 0.02 * (1 - least)
+    axes.set(xlim=(least - margin, 1 + margin), ylim=(least - margin, 1 + margin), aspect="equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MultipleLocator(0.1))
+        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid(alpha=0.25)
+    figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize=9)
+    axes.set_title(title, fontsize=10, wrap=True)
+    return figure
+
+
+def overlap_sheet(
+    pictures: Sequence[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]],
+    shifts: Sequence[tuple[int, int]],
+    captions: Sequence[Sequence[str]],
+    titles: Sequence[str],
+) -> Figure:
+    """Pairs of photographs side by side, two pairs to a row, with a frame around the part that both show.
+
+    Args:
+        pictures: uint8, shape (H, W, 3) each; may be empty.
+        shifts: A point at (x, y) in the second is at (x, y) + shift in the first, in pixels.
+        captions: One for each picture of a pair.
+        titles: One per pair.
+
+    Returns:
+        The figure.
+    """
+    columns = 4
+    rows = max(1, -(-len(pictures) // 2))
+    figure = Figure(figsize=(2.6 * columns, 2.3 * rows + 0.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    for number, (pair, (x, y), words, title) in enumerate(zip(pictures, shifts, captions, titles, strict=True)):
+        for side, (picture, sign) in enumerate(zip(pair, (1, -1), strict=True)):
+            axes = figure.add_subplot(rows, columns, 2 * number + side + 1)
+            axes.imshow(picture)
+            axes.set_axis_off()
+            height, width = picture.shape[:2]
+            corner = (max(sign * x, 0), max(sign * y, 0))
+            size = (width - abs(x), height - abs(y))
+            axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=VAL_COLOUR, lw=1.5))
+            axes.set_title(f"{words[side]}\n{title if side == 0 else ' '}", fontsize=6.5)
     return figure
 
 

@@ -1,0 +1,123 @@
+"""Whether one model is better than another on the same images."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from bloodcell.evidence.intervals import Bools, Ints, Strings, group_confusions, parts_of, scores
+
+
+class McNemar(NamedTuple):
+    """Outcome of McNemar's test.
+
+    Attributes:
+        p: Two-sided p-value.
+        only_one: Images that only the first model has right.
+        only_two: Images that only the second has right.
+    """
+
+    p: float
+    only_one: int
+    only_two: int
+
+
+class Permutation(NamedTuple):
+    """Outcome of a permutation test.
+
+    Attributes:
+        difference: Statistic of the first model less that of the second.
+        p: Two-sided p-value, above 0.
+    """
+
+    difference: float
+    p: float
+
+
+def mcnemar(right_one: Bools, right_two: Bools) -> McNemar:
+    """Exact test of McNemar (1947): are two models right equally often?
+
+    Args:
+        right_one: Whether the first model is right, bool, shape (N,): one answer per field group, as the test
+            takes answers for independent. Several per group need ``group_permutation``.
+        right_two: The second model's on the same images in the same order, likewise.
+
+    Returns:
+        The p-value, binomial over the images on which one model alone is right (1 where there are none), and
+        their numbers.
+
+    Raises:
+        ValueError: If the lengths differ.
+    """
+    from statsmodels.stats.contingency_tables import mcnemar as exact_test
+
+    if len(right_one) != len(right_two):
+        raise ValueError(f"expected answers to the same images, got {len(right_one)} and {len(right_two)}")
+    only_one = int((right_one & ~right_two).sum())
+    only_two = int((right_two & ~right_one).sum())
+    # The images on which both are right, or both wrong, play no part.
+    p = float(exact_test([[0, only_one], [only_two, 0]], exact=True).pvalue)
+    return McNemar(p, only_one, only_two)
+
+
+def group_permutation(
+    labels: Ints,
+    one: Ints,
+    two: Ints,
+    groups: Strings,
+    num_classes: int,
+    resamples: int = 9999,
+    seed: int = 0,
+    statistic: Literal["macro_f1", "balanced_acc", "macro_precision", "acc"] = "macro_f1",
+) -> Permutation:
+    """Paired permutation test of a summary over classes.
+
+    If the models are equally good, their answers to a field group could as well be exchanged: each permutation
+    exchanges those of a random half of the groups, whole groups at a time.
+
+    Args:
+        labels: True class numbers, int64, shape (N,).
+        one: Predictions of the first model, likewise.
+        two: Predictions of the second on the same images in the same order.
+        groups: Field group of each image, shape (N,). The order of the images does not matter.
+        num_classes: Number of classes.
+        resamples: Number of random permutations.
+        seed: Of the draws.
+        statistic: What is compared, as in ``intervals.scores``.
+
+    Returns:
+        The difference and its p-value: the share of permutations with at least this difference either way, the
+        one observed counted in (Phipson and Smyth 2010), so at least 1 / (``resamples`` + 1).
+
+    Raises:
+        ValueError: As ``group_confusions``.
+    """
+    first = group_confusions(labels, one, groups, num_classes)
+    second = group_confusions(labels, two, groups, num_classes)
+    total_first, total_second = first.sum(axis=0), second.sum(axis=0)
+    # A group with the same counts for both models changes nothing when exchanged.
+    change = (second - first)[(first != second).any(axis=(1, 2))]
+    rng = np.random.default_rng(seed)
+    observed = float(scores(total_first)[statistic] - scores(total_second)[statistic])
+    as_large = 0
+    for part in parts_of(resamples, len(change)):
+        exchanged = rng.integers(0, 2, (len(part), len(change))).astype(np.float64)
+        moved = np.tensordot(exchanged, change, axes=1)
+        differences = scores(total_first + moved)[statistic] - scores(total_second - moved)[statistic]
+        # Equal differences may differ in the last digit.
+        as_large += int((np.abs(differences) >= abs(observed) - 1e-12).sum())
+    return Permutation(observed, (1 + as_large) / (1 + resamples))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values of several tests, adjusted so that all hold at once (Holm 1979), as statsmodels computes them.
+
+    Args:
+        p_values: Of the tests, 0 to 1; may be empty.
+
+    Returns:
+        The adjusted ones in the same order, 0 to 1: those below a level are significant at it together.
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(p_values, method="holm")[1]]
