@@ -14,7 +14,7 @@ SWEEP ?= lr
 PORT ?= 6006
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep evaluate lineage reproduce runs tensorboard lint format test test-all clean
+.PHONY: help setup quickstart data train sweep evaluate ladder lineage reproduce runs tensorboard lint format test test-all clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ sweep: $(READY)  ## Run the grid in conf/sweep/$(SWEEP).yaml; SWEEP=lr ARGS="...
 
 evaluate: $(READY)  ## Test a finished run again; RUN=runs/... ARGS="data.root=/other/folder"
 	$(BIN)/python -m bloodcell.evaluate $(RUN) $(ARGS)
+
+ladder: $(READY)  ## From the published number to the honest one: every split, all else equal (about an hour)
+	$(BIN)/python -m bloodcell.ladder $(ARGS)
 
 lineage: $(READY)  ## Recover which photograph each image was made from, into runs/lineage; ARGS=--check compares only
 	$(BIN)/python -m bloodcell.lineage $(ARGS)

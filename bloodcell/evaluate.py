@@ -55,10 +55,10 @@ def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None) -> dic
         enable_model_summary=False,
         default_root_dir=out,
     )
-    metrics = measure(trainer, classifier, data, recorder, path, validate=False)
+    result = measure(trainer, classifier, data, recorder, path, validate=False)
     write_json(out / "manifest.json", manifest({"seed": cfg.seed}, describe_data(data)))
-    write_metrics(out / "metrics.json", data, path, metrics)
-    return metrics
+    write_metrics(out / "metrics.json", data, path, result)
+    return result.metrics
 
 
 def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:

@@ -2,12 +2,13 @@
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
+import numpy.typing as npt
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -17,11 +18,24 @@ from torch import Tensor
 
 from bloodcell.data.datamodule import BloodCells
 from bloodcell.evidence import figures
+from bloodcell.evidence.calibration import reliability
 from bloodcell.model.classifier import CellClassifier
 from bloodcell.model.summary import layer_table
 from bloodcell.rundir import read_csv, write_csv, write_status
 
 MISTAKES_SHOWN = 12
+
+
+class Predictions(NamedTuple):
+    """What a net says of some images.
+
+    Attributes:
+        rows: Rows of the index, int64, shape (N,).
+        probabilities: float64, shape (N, classes).
+    """
+
+    rows: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
 
 
 class RunRecorder(Checkpoint):
@@ -127,35 +141,38 @@ class RunRecorder(Checkpoint):
             figure = figures.curves(train, val, quantity, self.val_name, f"{self.label}{quantity} by epoch")
             self._figure(trainer, quantity, figure, trainer.current_epoch)
 
-    def predictions(
-        self,
-    ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.float64]]]:
+    def predictions(self) -> Predictions:
         """Rows of the index and class probabilities of the last pass over validation or test data."""
-        return torch.cat(self.batch_rows).numpy(), torch.cat(self.probabilities).double().numpy()
+        return Predictions(torch.cat(self.batch_rows).numpy(), torch.cat(self.probabilities).double().numpy())
 
-    def write_results(self, trainer: L.Trainer, classifier: CellClassifier, step: int) -> None:
-        """Write predictions and figures of the test pass that has just ended.
+    def write_results(
+        self, trainer: L.Trainer, classifier: CellClassifier, views: Sequence[Predictions], step: int
+    ) -> None:
+        """Write predictions and figures of a test.
 
         Args:
             trainer: Whose TensorBoard gets the figures as well.
             classifier: Holds the confusion matrix.
+            views: The reported test first, which the figures are of; then further views of its photographs.
             step: Epoch to write them at in TensorBoard.
         """
-        rows, probabilities = self.predictions()
+        rows, probabilities = views[0]
         index, classes = self.data.index, self.data.classes
         write_csv(
             self.run_dir / "predictions.csv",
-            ["file", "micrograph", "group", "class", "predicted", *(f"p_{name}" for name in classes)],
+            ["file", "view", "micrograph", "group", "class", "predicted", *(f"p_{name}" for name in classes)],
             (
                 [
                     index.file[row],
+                    index.view[row],
                     index.micrograph[row],
                     index.group[row],
                     classes[index.label[row]],
                     classes[int(shares.argmax())],
                     *(f"{share:.6f}" for share in shares),
                 ]
-                for row, shares in zip(rows, probabilities, strict=True)
+                for view in views
+                for row, shares in zip(*view, strict=True)
             ),
         )
         title = f"{self.label}test, protocol {self.data.split.protocol}, {len(rows):,} images"
@@ -163,6 +180,9 @@ class RunRecorder(Checkpoint):
         self._figure(trainer, "confusion_matrix", matrix, step)
         pr = figures.precision_recall(index.label[rows], probabilities, classes, title)
         self._figure(trainer, "precision_recall", pr, step)
+        groups = index.group[rows] if index.grouped else None
+        bins = reliability(index.label[rows], probabilities, groups)
+        self._figure(trainer, "reliability", figures.reliability_diagram(bins, title), step)
         self._figure(trainer, "mistakes", self._mistakes(rows, probabilities), step)
 
     def _mistakes(self, rows: Any, probabilities: Any) -> Figure:
@@ -174,7 +194,7 @@ class RunRecorder(Checkpoint):
         worst = wrong[np.argsort(given, kind="stable")][:MISTAKES_SHOWN]
         images, captions = [], []
         for one in worst:
-            with Image.open(index.root / str(index.file[rows[one]])) as image:
+            with Image.open(index.path(rows[one])) as image:
                 images.append(np.asarray(image.convert("RGB")))
             name = Path(str(index.file[rows[one]])).name
             truth, answer = classes[labels[one]].lower(), classes[said[one]].lower()

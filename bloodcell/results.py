@@ -1,19 +1,38 @@
 """From a trained checkpoint to numbers: the test pass, the table on the terminal, what is said beside them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from bloodcell.data.datamodule import BloodCells
-from bloodcell.evidence.calibration import probability_scores
+from bloodcell.data.fingerprint import fingerprint_of
+from bloodcell.data.index import IntArray
+from bloodcell.data.lineage import check_hashes, read_lineage
+from bloodcell.evidence.calibration import apply_temperature, fit_temperature, probability_scores
+from bloodcell.evidence.intervals import Estimate
+from bloodcell.evidence.scores import score
 from bloodcell.evidence.tables import class_results
 from bloodcell.model.classifier import CellClassifier
 from bloodcell.model.weights import read_checkpoint
-from bloodcell.recorder import RunRecorder
+from bloodcell.recorder import Predictions, RunRecorder
 from bloodcell.rundir import write_json
+
+
+class Result(NamedTuple):
+    """What a test gave.
+
+    Attributes:
+        metrics: Numbers by name (``test/acc``).
+        intervals: Their 95 % intervals over field groups, where groups are known.
+    """
+
+    metrics: dict[str, float]
+    intervals: dict[str, Estimate]
+
 
 SYNTHETIC = "SYNTHETIC smears, not real cells"
 
@@ -24,17 +43,42 @@ def name_of(data: BloodCells) -> str:
 
 
 def describe_data(data: BloodCells) -> dict[str, Any]:
-    """What the manifest says of the data: source, fingerprint, protocol, caveat, counts."""
+    """What the manifest says of the data: source, fingerprint, protocol, caveat, counts, leakage.
+
+    Raises:
+        InputError: If the split rests on the lineage table and an image is another one than in the table.
+    """
     split, index = data.split, data.index
+    found = index.digests()
+    if split.protocol in ("grouped", "official_strict") and data.source == "blood_cells":
+        check_hashes(found, read_lineage(data.tables))
     return {
         "source": name_of(data),
         "root": str(index.root),
-        "fingerprint": index.fingerprint(),
+        "fingerprint": fingerprint_of(found),
         "protocol": split.protocol,
         "caveat": split.caveat,
         "images": {"train": len(split.train), "val": len(split.val), "test": len(split.test)},
         "training_images": {name: int(n) for name, n in zip(index.classes, index.counts(split.train), strict=True)},
+        **leakage(data),
     }
+
+
+def leakage(data: BloodCells) -> dict[str, int]:
+    """Field groups of the test images, and how many of them are learnt from as well; nothing if not known."""
+    shared, groups = data.split.shared_groups(data.index, data.split.test)
+    return {"shared_groups": shared, "test_groups": groups} if groups else {}
+
+
+def warning_of(data: BloodCells) -> str:
+    """What a split that leaks is said to do, in one line; empty for one that does not."""
+    found = leakage(data)
+    if not found.get("shared_groups"):
+        return ""
+    return (
+        f"WARNING: protocol {data.split.protocol} leaks: {found['shared_groups']} of the {found['test_groups']} field "
+        "groups in the test images are in the training images too"
+    )
 
 
 def measure(
@@ -45,7 +89,7 @@ def measure(
     checkpoint: Path,
     *,
     validate: bool,
-) -> dict[str, float]:
+) -> Result:
     """Test a checkpoint once: metrics, ``predictions.csv``, figures and the table on the terminal.
 
     Args:
@@ -57,32 +101,71 @@ def measure(
         validate: Whether to measure the validation rows with it as well.
 
     Returns:
-        ``test/...`` and, if asked for, ``val/...``.
+        ``test/...``, for a second view of the test photographs ``original/...`` or ``twin/...``, and, if asked for,
+        ``val/...``; with intervals.
     """
     metrics: dict[str, float] = {}
     for run in [trainer.validate, trainer.test] if validate else [trainer.test]:
         run(classifier, data, ckpt_path=checkpoint, verbose=False, weights_only=True)
         metrics |= {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
-    rows, probabilities = recorder.predictions()
-    scores = probability_scores(data.index.label[rows], probabilities)
-    metrics |= {f"test/{name}": value for name, value in scores.items()}
-    recorder.write_results(trainer, classifier, step=epoch_of(checkpoint) - 1)
-    print_results(data, classifier, metrics, f"{checkpoint.stem} checkpoint, epoch {epoch_of(checkpoint)}")
+    tested = recorder.predictions()
+    views = {"test": tested}
+    if len(data.split.test_beside):
+        beside = predict(trainer, classifier, data, data.split.test_beside)
+        views[str(data.index.view[beside.rows[0]])] = beside
+    intervals: dict[str, Estimate] = {}
+    for name, (rows, probabilities) in views.items():
+        found = score(data.index.label[rows], probabilities, data.index.group[rows], data.classes)
+        metrics |= {f"{name}/{key}": value for key, value in found.values.items()}
+        intervals |= {f"{name}/{key}": value for key, value in found.intervals.items()}
+    metrics |= tempered(trainer, classifier, data, views)
+    recorder.write_results(trainer, classifier, list(views.values()), step=epoch_of(checkpoint) - 1)
+    result = Result(dict(sorted(metrics.items())), intervals)
+    print_results(data, classifier, result, f"{checkpoint.stem} checkpoint, epoch {epoch_of(checkpoint)}")
     where = recorder.run_dir
     print(f"figures:     {where / 'figures'}\nnumbers:     {where / 'metrics.json'}", flush=True)
-    return metrics
+    return result
 
 
-def write_metrics(path: Path, data: BloodCells, checkpoint: Path, metrics: dict[str, float]) -> None:
+def predict(trainer: L.Trainer, classifier: CellClassifier, data: BloodCells, rows: IntArray) -> Predictions:
+    """Probabilities of some rows by the classifier as it is, where and how the trainer computes."""
+    classifier.to(trainer.strategy.root_device).eval()
+    with torch.inference_mode(), trainer.precision_plugin.forward_context():
+        found = [
+            classifier(batch.images).float().softmax(dim=1).cpu()
+            for batch in data.batches(rows, trainer.strategy.root_device)
+        ]
+    return Predictions(rows, torch.cat(found).double().numpy())
+
+
+def tempered(
+    trainer: L.Trainer, classifier: CellClassifier, data: BloodCells, views: dict[str, Predictions]
+) -> dict[str, float]:
+    """The temperature fitted on the originals of the validation groups, and what it does to the test."""
+    if not len(data.split.calibration):
+        return {}
+    rows, probabilities = predict(trainer, classifier, data, data.split.calibration)
+    temperature = fit_temperature(data.index.label[rows], probabilities)
+    found = {"calibration/temperature": temperature, "calibration/images": float(len(rows))}
+    for name, (tested, shares) in views.items():
+        after = probability_scores(data.index.label[tested], apply_temperature(shares, temperature))
+        found |= {f"{name}/{key}_tempered": after[key] for key in ("log_loss", "log_loss_uniform", "brier", "ece")}
+    return found
+
+
+def write_metrics(path: Path, data: BloodCells, checkpoint: Path, result: Result) -> None:
     """Write ``metrics.json``: the numbers, and beside them what must be said of them."""
     said = {
         "data": name_of(data),
         "protocol": data.split.protocol,
         "caveat": data.split.caveat,
+        "warning": warning_of(data),
+        **leakage(data),
         "checkpoint": checkpoint.stem,
         "epoch": epoch_of(checkpoint),
+        "intervals": {name: [one.low, one.high, one.groups] for name, one in result.intervals.items()},
     }
-    write_json(path, {**said, **metrics})
+    write_json(path, {**said, **result.metrics})
 
 
 def epoch_of(checkpoint: Path) -> int:
@@ -90,31 +173,56 @@ def epoch_of(checkpoint: Path) -> int:
     return int(read_checkpoint(checkpoint, str(checkpoint))["epoch"]) + 1
 
 
-def print_results(data: BloodCells, classifier: CellClassifier, metrics: dict[str, float], which: str) -> None:
+def print_results(data: BloodCells, classifier: CellClassifier, result: Result, which: str) -> None:
     """Print the table of test metrics by class and the lines below it."""
     confusion = classifier.confusion["test"].numpy()
-    independent = data.index.grouped
+    intervals = result.intervals
     title = f"test, protocol {data.split.protocol}, {which}"
     table = Table(title=f"{SYNTHETIC}\n{title}" if data.synthetic else title, title_justify="left")
-    columns = ["class", "precision", "recall", *(["95 % interval"] if independent else []), "F1", "images"]
+    columns = ["class", "precision", "recall", *(["95 % interval", "groups"] if intervals else []), "F1", "images"]
     for column in columns:
         table.add_column(column, justify="left" if column == "class" else "right")
-    for row in class_results(confusion, data.classes, independent=independent):
-        interval = [f"{row.interval[0]:.3f}-{row.interval[1]:.3f}"] if row.interval else [""] * independent
+    recalls = [intervals.get(f"test/recall/{name}") for name in data.classes] if intervals else None
+    for row in class_results(confusion, data.classes, recalls):
+        cells = [f"{row.interval.low:.3f}-{row.interval.high:.3f}", f"{row.interval.groups}"] if row.interval else []
         table.add_row(
             row.name,
             f"{row.precision:.3f}",
             f"{row.recall:.3f}",
-            *interval,
+            *(cells or [""] * (2 if intervals else 0)),
             f"{row.f1:.3f}",
             f"{row.images:,}",
         )
     Console().print(table)
-    majority = confusion.sum(axis=1).max() / confusion.sum()
-    print(f"balanced accuracy {metrics['test/balanced_acc']:.3f} (chance {1 / len(data.classes):.3f})")
-    print(f"macro-F1          {metrics['test/macro_f1']:.3f}")
-    print(f"accuracy          {metrics['test/acc']:.3f} (always the commonest class: {majority:.3f})")
-    if not independent:
-        print("no intervals: images that are copies of one photograph are not independent of one another")
+    _print_lines("test", result, confusion.sum(axis=1), len(data.classes))
+    beside = data.split.test_beside
+    if len(beside):
+        view = str(data.index.view[beside[0]])
+        names = {"original": "originals", "twin": "copies"}
+        print(f"the same photographs as {len(beside):,} {names[view]}:")
+        _print_lines(view, result, data.index.counts(beside), len(data.classes))
+    if intervals:
+        print("intervals: 95 %, over field groups; they leave out what another seed of the training would change")
+    else:
+        print(
+            "no intervals: the field groups of the images are not known, and copies of a photograph are not independent"
+        )
     if data.split.caveat:
         print(f"note: {data.split.caveat}")
+    if warning_of(data):
+        print(warning_of(data))
+
+
+def _print_lines(view: str, result: Result, counts: IntArray, classes: int) -> None:
+    """The three summaries with intervals, beside what guessing would give."""
+    beside = {
+        "balanced_acc": f"chance {1 / classes:.3f}",
+        "macro_f1": "",
+        "acc": f"always the commonest class: {counts.max() / counts.sum():.3f}",
+    }
+    for key, guess in beside.items():
+        name = {"balanced_acc": "balanced accuracy", "macro_f1": "macro-F1", "acc": "accuracy"}[key]
+        one = result.intervals.get(f"{view}/{key}")
+        words = [f"{one.low:.3f}-{one.high:.3f}"] if one else []
+        said = ", ".join([*words, *([guess] if guess else [])])
+        print(f"{name:17} {result.metrics[f'{view}/{key}']:.3f}" + (f" ({said})" if said else ""))

@@ -42,7 +42,7 @@ def train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
 
     from bloodcell import assemble
     from bloodcell.hparams import log_hparams
-    from bloodcell.results import describe_data, measure, write_metrics
+    from bloodcell.results import Result, describe_data, measure, write_metrics
     from bloodcell.rundir import find_checkpoint, manifest, write_json, write_status
 
     started = time.perf_counter()
@@ -56,7 +56,8 @@ def train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     trainer = assemble.make_trainer(cfg, data, run_dir, recorder)
     if cfg.ckpt_path is not None:
         assemble.check_trained_on(Path(cfg.ckpt_path), data)
-    record = manifest({"seed": cfg.seed, "data.split_seed": cfg.data.split_seed}, describe_data(data))
+    seeds = {"seed": cfg.seed, "data.split_seed": data.split_seed, "data.fold_seed": data.fold_seed}
+    record = manifest(seeds, describe_data(data))
     assemble.check_same_data(run_dir, record)
     write_json(run_dir / "manifest.json", record)
     write_status(run_dir, "running", epoch=0, epochs=trainer.max_epochs)
@@ -65,21 +66,22 @@ def train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     if cfg.lr_find:
         record["lr_found"] = find_lr(trainer, classifier, data)
     trainer.fit(classifier, data, ckpt_path=cfg.ckpt_path, weights_only=True)
-    metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("probe/")}
+    probed = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("probe/")}
+    result = Result(probed, {})
     checkpoint = find_checkpoint(run_dir, cfg.report or "last")
     if cfg.report is not None:
-        metrics |= measure(trainer, classifier, data, recorder, checkpoint, validate=data.split.choice)
-    write_metrics(run_dir / "metrics.json", data, checkpoint, metrics)
-    log_hparams(trainer, cfg, data, metrics)
+        result = measure(trainer, classifier, data, recorder, checkpoint, validate=data.split.choice)
+    write_metrics(run_dir / "metrics.json", data, checkpoint, result)
+    log_hparams(trainer, cfg, data, result.metrics)
 
     write_json(run_dir / "manifest.json", {**record, "wall_seconds": round(time.perf_counter() - started, 1)})
     write_status(run_dir, "ok", epoch=trainer.current_epoch, epochs=trainer.max_epochs)
-    return metrics
+    return result.metrics
 
 
 def announce(data: "BloodCells", run_dir: Path) -> None:
     """Say what is about to be done, on which data, and where it goes."""
-    from bloodcell.results import SYNTHETIC
+    from bloodcell.results import SYNTHETIC, warning_of
 
     split = data.split
     if data.synthetic:
@@ -88,6 +90,8 @@ def announce(data: "BloodCells", run_dir: Path) -> None:
     print(f"      {len(split.train):,} train, {len(split.val):,} validation, {len(split.test):,} test images")
     if split.caveat:
         print(f"note: {split.caveat}")
+    if warning_of(data):
+        print(warning_of(data))
     print(f"run:  {run_dir}", flush=True)
 
 

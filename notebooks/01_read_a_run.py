@@ -26,7 +26,7 @@ import numpy as np
 from IPython.display import Image, display
 
 from bloodcell.evidence.figures import confusion_matrix, curves
-from bloodcell.evidence.tables import class_results
+from bloodcell.evidence.scores import intervals_of
 from bloodcell.rundir import read_csv
 
 runs = Path(os.environ.get("RUNS", "../runs" if Path("../runs").is_dir() else "runs"))
@@ -61,13 +61,15 @@ for quantity, key in (("loss", "loss"), ("accuracy", "acc")):
 
 # %%
 predictions = read_csv(run / "predictions.csv")
+reported = [row for row in predictions if row["view"] == predictions[0]["view"]]  # then the same cells as originals
 classes = [name.removeprefix("p_") for name in predictions[0] if name.startswith("p_")]
+labels, said = (np.array([classes.index(row[name]) for row in reported]) for name in ("class", "predicted"))
+groups = np.array([row["group"] for row in reported])
 confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
-for row in predictions:
-    confusion[classes.index(row["class"]), classes.index(row["predicted"])] += 1
+np.add.at(confusion, (labels, said), 1)
 display(confusion_matrix(confusion, classes, metrics["data"]))
-for result in class_results(confusion, classes, independent=all(row["group"] for row in predictions)):
-    print(f"{result.name:12} precision {result.precision:.3f}  recall {result.recall:.3f}  F1 {result.f1:.3f}")
+for name, one in intervals_of(labels, said, groups, classes).items():
+    print(f"{name:20} {one.value:.3f}  ({one.low:.3f} to {one.high:.3f}, {one.groups} field groups)")
 
 # %% [markdown]
 # ## The worst mistakes

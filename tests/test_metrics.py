@@ -6,7 +6,7 @@ import torch
 from sklearn import metrics as reference
 
 from bloodcell.evidence.calibration import probability_scores
-from bloodcell.evidence.intervals import wilson
+from bloodcell.evidence.intervals import recall_intervals, wilson
 from bloodcell.evidence.tables import class_results
 from bloodcell.model.classifier import class_metrics
 
@@ -37,8 +37,8 @@ def test_batches_add_up_to_scikit_learn(answers: tuple[np.ndarray, np.ndarray]) 
 
 def test_table_agrees_with_scikit_learn(answers: tuple[np.ndarray, np.ndarray]) -> None:
     labels, shares = answers
-    said = shares.argmax(axis=1)
-    rows = class_results(reference.confusion_matrix(labels, said), list("abcd"), independent=True)
+    said, own = shares.argmax(axis=1), np.arange(len(labels)).astype(str)
+    rows = class_results(reference.confusion_matrix(labels, said), list("abcd"), recall_intervals(labels, said, own, 4))
     precision, recall, f1, images = reference.precision_recall_fscore_support(labels, said)
     assert [row.precision for row in rows] == pytest.approx(precision)
     assert [row.recall for row in rows] == pytest.approx(recall)
@@ -46,11 +46,12 @@ def test_table_agrees_with_scikit_learn(answers: tuple[np.ndarray, np.ndarray]) 
     assert [row.images for row in rows] == list(images)
     for row in rows:
         assert row.interval is not None
-        assert row.interval[0] < row.recall < row.interval[1]
+        assert row.interval.low < row.recall < row.interval.high
+        assert row.interval.groups == row.images
 
 
-def test_copies_get_no_interval() -> None:
-    rows = class_results(np.array([[3, 1], [0, 0]]), ["a", "b"], independent=False)
+def test_without_groups_there_is_no_interval() -> None:
+    rows = class_results(np.array([[3, 1], [0, 0]]), ["a", "b"])
     assert [row.interval for row in rows] == [None, None]
     assert rows[1].recall == 0
 

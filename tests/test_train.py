@@ -46,7 +46,7 @@ def test_every_artefact_is_there(finished: Path) -> None:
 
 def test_manifest_says_how_to_do_it_again(finished: Path) -> None:
     manifest = json.loads((finished / "manifest.json").read_text())
-    assert manifest["seeds"] == {"seed": 3, "data.split_seed": 0}
+    assert manifest["seeds"] == {"seed": 3, "data.split_seed": 0, "data.fold_seed": 0}
     assert "seed=3" in manifest["command"]
     assert len(manifest["data"]["fingerprint"]) == 64
     assert manifest["data"]["images"] == {"train": 24, "val": 24, "test": 24}

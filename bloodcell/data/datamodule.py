@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,18 +12,29 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bloodcell.data.download import cache_dir, fetch, find_images, locate
-from bloodcell.data.index import Index, IntArray, index_folders
+from bloodcell.data.index import Index, IntArray, index_blood_cells, index_folders, with_groups
+from bloodcell.data.lineage import SHIPPED, read_lineage
+from bloodcell.data.masks import Mask, located, mask_pixels
 from bloodcell.data.pixels import decode_all
 from bloodcell.data.splits import (
     PAPER_TEST_PER_CLASS,
     Split,
     all_test,
+    fewer_training_images,
     folder_split,
+    grouped_split,
     official_split,
     random_split,
 )
 from bloodcell.data.transforms import RandomView, scaling
 from bloodcell.errors import InputError
+
+# What each source can be split by.
+PROTOCOLS: dict[str, tuple[str | None, ...]] = {
+    "blood_cells": ("random", "official", "official_strict", "grouped"),
+    "folder": (None, "grouped", "all_test"),
+    "synthetic": (None, "random", "official", "official_strict", "grouped"),  # not used: the folders say
+}
 
 
 class Batch(NamedTuple):
@@ -91,9 +103,19 @@ class BloodCells(L.LightningDataModule):
     Args:
         source: Which of the three.
         root: Where the images are; for ``blood_cells`` ``None`` means ``BLOODCELL_DATA``, then the cache.
-        protocol: ``random`` (the paper's) or ``official``, for ``blood_cells``; ``all_test`` or ``None`` (follow
-            the folders), for ``folder``.
-        split_seed: Seeds the split and nothing else.
+        protocol: For ``blood_cells`` ``random`` (the paper's), ``official`` (TRAIN to TEST), ``official_strict``
+            (TRAIN without the groups that touch TEST) or ``grouped`` (one fold of a cross-validation by field
+            group); for ``folder`` ``None`` (follow the folders), ``grouped`` or ``all_test``.
+        folds: Folds of ``grouped``.
+        fold: Which of them to test on, 0 to folds - 1.
+        fold_seed: Seeds the folds and nothing else.
+        train_view: Whether ``grouped`` learns from the copies (``twin``) or from the ``original`` micrographs.
+        train_images: Keep a stratified sample of so many training images; ``None`` for all.
+        mask: Hide the white cells (``background``), or everything but where they are (``geometry``): controls.
+        lineage: Folder with lineage tables of another copy of the set; ``None`` for the shipped ones.
+        group_pattern: For ``folder``: a regular expression whose first bracket, searched in the file's path,
+            is the group (patient, slide). A file ``groups.csv`` (file, group) in the root does the same.
+        split_seed: Seeds the cuts of the other protocols and nothing else.
         test_per_class: Test images of each class under ``random``.
         or_synthetic: Render smears where the real set can neither be found nor downloaded. Only the
             quick start sets it; experiments on real data stop instead.
@@ -115,7 +137,15 @@ class BloodCells(L.LightningDataModule):
         self,
         source: Literal["blood_cells", "folder", "synthetic"],
         root: str | None = None,
-        protocol: Literal["random", "official", "all_test"] | None = None,
+        protocol: Literal["random", "official", "official_strict", "grouped", "all_test"] | None = None,
+        folds: int = 5,
+        fold: int = 0,
+        fold_seed: int = 0,
+        train_view: Literal["twin", "original"] = "twin",
+        train_images: int | None = None,
+        mask: Mask | None = None,
+        lineage: str | None = None,
+        group_pattern: str | None = None,
         split_seed: int = 0,
         test_per_class: int = PAPER_TEST_PER_CLASS,
         or_synthetic: bool = False,
@@ -132,6 +162,9 @@ class BloodCells(L.LightningDataModule):
         super().__init__()
         self.source, self.root, self.protocol = source, root, protocol
         self.split_seed, self.test_per_class = split_seed, test_per_class
+        self.folds, self.fold, self.fold_seed, self.train_view = folds, fold, fold_seed, train_view
+        self.train_images, self.mask, self.group_pattern = train_images, mask, group_pattern
+        self.tables = Path(lineage) if lineage else SHIPPED
         self.or_synthetic, self.download_timeout = or_synthetic, download_timeout
         self.synthetic_per_class = synthetic_per_class or {"train": 240, "val": 40, "test": 60}
         self.image_size, self.batch_size, self.num_classes = image_size, batch_size, num_classes
@@ -157,7 +190,28 @@ class BloodCells(L.LightningDataModule):
         """Find, index, split and decode the images; does nothing the second time."""
         if self._pixels is not None:
             return
+        self.find()
+        # The seam for a cache on disk: everything else only gathers rows of this tensor.
+        self._pixels = decode_all(self.index, self.image_size, workers=os.cpu_count() or 1)
+        if self.mask is not None:
+            mask_pixels(self._pixels, self.index, self.mask)
+        self._labels = torch.from_numpy(self.index.label)
+
+    def find(self) -> None:
+        """Find, index and split the images without looking into them."""
         self.index, self.split = self._index_and_split()
+        if self.train_images is not None:
+            self.split = fewer_training_images(self.index, self.split, self.train_images, self.split_seed)
+        if self.mask is not None:
+            rows = self.split
+            self.split = replace(
+                rows,
+                train=located(self.index, rows.train),
+                val=located(self.index, rows.val),
+                test=located(self.index, rows.test),
+                test_beside=located(self.index, rows.test_beside),
+                calibration=located(self.index, rows.calibration),
+            )
         if self.num_classes not in (None, len(self.classes)):
             raise InputError(
                 f"data.num_classes={self.num_classes}",
@@ -165,9 +219,6 @@ class BloodCells(L.LightningDataModule):
                 got=f"{len(self.classes)} in {self.index.root} ({', '.join(self.classes)})",
                 fix="check data.root, or set data.num_classes=null for any number",
             )
-        # The seam for a cache on disk: everything else only gathers rows of this tensor.
-        self._pixels = decode_all(self.index, self.image_size, workers=os.cpu_count() or 1)
-        self._labels = torch.from_numpy(self.index.label)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches of uint8 images; a last incomplete batch is kept, as Keras does."""
@@ -180,6 +231,11 @@ class BloodCells(L.LightningDataModule):
     def test_dataloader(self) -> DataLoader[Batch]:
         """Batches of the test rows in the order of the index."""
         return self._loader(self.split.test)
+
+    def batches(self, rows: IntArray, device: torch.device) -> Iterator[Batch]:
+        """Any rows of the index as a net sees them in evaluation, in batches on a device."""
+        for batch in self._loader(rows):
+            yield self.prepare(Batch(*(part.to(device) for part in batch)), epoch=0, training=False)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment (in training only) and scale a batch on the device that it was moved to."""
@@ -216,21 +272,33 @@ class BloodCells(L.LightningDataModule):
         if self.source == "blood_cells":
             images = self._find_real()
             if images is not None:
-                index = index_folders(images, ["TRAIN", "TEST"])
-                if self.protocol == "random":
-                    return index, random_split(index, self.split_seed, self.test_per_class)
-                return index, official_split(index, self.split_seed)
+                index = index_blood_cells(images, read_lineage(self.tables))
+                return index, self._split(index)
             self.source, self.root = "synthetic", None
         if self.source == "synthetic":
             root = Path(self.root) if self.root else self._render()
             index = index_folders(root, ["train", "val", "test"], independent=True)
-        else:
-            root = Path(self.root or "")
-            subsets = [name for name in ("train", "val", "test") if (root / name).is_dir()]
-            index = index_folders(root, subsets or [""])
-            if self.protocol == "all_test":
-                return index, all_test(index)
-        return index, folder_split(index, self.split_seed)
+            return index, folder_split(index, self.split_seed)
+        root = Path(self.root or "")
+        subsets = [name for name in ("train", "val", "test") if (root / name).is_dir()]
+        table = root / "groups.csv"
+        index = with_groups(
+            index_folders(root, subsets or [""]), table if table.is_file() else None, self.group_pattern
+        )
+        return index, self._split(index)
+
+    def _split(self, index: Index) -> Split:
+        match self.protocol:
+            case "random":
+                return random_split(index, self.split_seed, self.test_per_class)
+            case "official" | "official_strict":
+                return official_split(index, self.split_seed, strict=self.protocol == "official_strict")
+            case "grouped":
+                return grouped_split(index, self.folds, self.fold, self.fold_seed, self.train_view)
+            case "all_test":
+                return all_test(index)
+            case _:
+                return folder_split(index, self.split_seed)
 
     def _find_real(self) -> Path | None:
         """The real images; ``None`` if they cannot be had and synthetic ones are allowed instead."""
@@ -270,9 +338,12 @@ class BloodCells(L.LightningDataModule):
             (
                 "protocol",
                 self.protocol,
-                self.source != "blood_cells" or self.protocol in {"random", "official"},
-                "random or official",
+                self.protocol in PROTOCOLS.get(self.source, (None,)),
+                " or ".join(name or "null" for name in PROTOCOLS.get(self.source, (None,))),
             ),
+            ("folds", self.folds, _whole(self.folds) and self.folds > 1, "a whole number from 2"),
+            ("train_view", self.train_view, self.train_view in {"twin", "original"}, "twin or original"),
+            ("mask", self.mask, self.mask in {None, "background", "geometry"}, "null, background or geometry"),
             ("root", self.root, self.source != "folder" or bool(self.root), "the path of a folder of images"),
             ("batch_size", self.batch_size, _whole(self.batch_size), "a positive whole number"),
             (

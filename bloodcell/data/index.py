@@ -1,8 +1,10 @@
 """The index: a table with one row per image. Splits work on it, never on folders."""
 
+import csv
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,20 @@ import numpy.typing as npt
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from bloodcell.data.fingerprint import fingerprint
+from bloodcell.data.download import originals_of
+from bloodcell.data.fingerprint import digests
+from bloodcell.data.lineage import Lineage
+from bloodcell.data.micrographs import COPY_SIZE
 from bloodcell.errors import InputError
 
 IntArray = npt.NDArray[np.int64]
 StrArray = npt.NDArray[np.str_]
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+# What a row can be: any image; a published copy (twin), a published reduction (simple), or an original micrograph
+# that is reduced here as the copies were.
+VIEWS = ("image", "twin", "simple", "original")
 
 
 @dataclass(frozen=True)
@@ -26,9 +37,11 @@ class Index:
         classes: Class names in the order of the labels.
         file: Paths below ``root`` with forward slashes, as ``TRAIN/EOSINOPHIL/_0_207.jpeg``.
         label: Class numbers, int64.
-        subset: Folder that the files were found in (``TRAIN``, ``TEST``, ``val``, ...), or ``""``.
+        subset: ``TRAIN``, ``TEST``, ``val``, ... that an image is published in, or ``""``.
         micrograph: Name of the photograph that an image was made from; ``""`` where it is not known.
         group: Name of the field group, the unit of independence; ``""`` where it is not known.
+        view: One of ``VIEWS``.
+        cell: Centre of the white cell as shares of width and height, float64, shape (N, 2); NaN if not known.
     """
 
     root: Path
@@ -38,6 +51,8 @@ class Index:
     subset: StrArray
     micrograph: StrArray
     group: StrArray
+    view: StrArray
+    cell: FloatArray
 
     def __len__(self) -> int:
         """Number of images."""
@@ -48,17 +63,36 @@ class Index:
         """Whether the field group of every image is known."""
         return bool((self.group != "").all())
 
+    @property
+    def published(self) -> BoolArray:
+        """Which rows are images to train on as they were published; not their originals or reductions."""
+        return np.isin(self.view, ("image", "twin"))
+
     def rows(self, subset: str) -> IntArray:
-        """Row numbers of the images in one subset."""
-        return np.flatnonzero(self.subset == subset)
+        """Row numbers of the published images in one subset."""
+        return np.flatnonzero(self.published & (self.subset == subset))
+
+    def originals(self, groups: npt.ArrayLike) -> IntArray:
+        """Row numbers of the original micrographs in some field groups."""
+        return np.flatnonzero((self.view == "original") & np.isin(self.group, groups))
+
+    def path(self, row: int) -> Path:
+        """Where an image is."""
+        if self.view[row] == "original":
+            return originals_of(self.root) / str(self.file[row]).rpartition("/")[2]
+        return self.root / str(self.file[row])
 
     def counts(self, rows: IntArray) -> IntArray:
         """Images of each class among some rows, int64, shape (classes,)."""
         return np.bincount(self.label[rows], minlength=len(self.classes))
 
-    def fingerprint(self) -> str:
-        """SHA-256 over the sorted (file, SHA-256 of its bytes), in hexadecimal digits."""
-        return fingerprint(self.file.tolist(), self.root)
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each image's bytes in hexadecimal digits, by ``file``."""
+        below = digests(self.file[self.view != "original"].tolist(), self.root)
+        above = self.file[self.view == "original"].tolist()
+        folder = originals_of(self.root)
+        found = digests([name.rpartition("/")[2] for name in above], folder) if above else {}
+        return below | {name: found[name.rpartition("/")[2]] for name in above}
 
 
 class VisibleFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no types
@@ -104,7 +138,131 @@ def index_folders(root: Path, subsets: Sequence[str], *, independent: bool = Fal
     file, label, subset_of = zip(*found, strict=True)
     names = np.array(file)
     own = names if independent else np.full(len(names), "")
-    return Index(root, tuple(first.classes), names, np.array(label), np.array(subset_of), own, own)
+    nowhere = np.full((len(names), 2), np.nan)
+    view = np.full(len(names), "image")
+    return Index(root, tuple(first.classes), names, np.array(label), np.array(subset_of), own, own, view, nowhere)
+
+
+def index_blood_cells(images: Path, lineage: Lineage) -> Index:
+    """Index the Kaggle set with a row per view: the copies of TRAIN and TEST, TEST_SIMPLE, and the originals.
+
+    Args:
+        images: The folder that holds ``TRAIN`` and ``TEST``.
+        lineage: Which photograph and field group each image belongs to; files that it does not know stay without.
+
+    Returns:
+        The index; first the copies, then the reductions if they are there, then the micrographs that the copies
+        were made from if ``dataset-master`` is there.
+
+    Raises:
+        InputError: As ``index_folders``, and if some but not all of these micrographs are there.
+    """
+    twins = index_folders(images, ["TRAIN", "TEST"])
+    parts = [_with_lineage(replace(twins, view=np.full(len(twins), "twin")), lineage)]
+    if (images / "TEST_SIMPLE").is_dir():
+        simple = index_folders(images, ["TEST_SIMPLE"])
+        if simple.classes == twins.classes:
+            parts.append(_with_lineage(replace(simple, view=np.full(len(simple), "simple")), lineage))
+    if originals_of(images).is_dir():
+        parts.append(_originals(parts[0], lineage))
+    columns = ("file", "label", "subset", "micrograph", "group", "view", "cell")
+    return Index(images, twins.classes, *(np.concatenate([getattr(one, name) for one in parts]) for name in columns))
+
+
+def _with_lineage(index: Index, lineage: Lineage) -> Index:
+    rows = [lineage.images.get(str(file)) for file in index.file]
+    height, width = COPY_SIZE
+    return replace(
+        index,
+        micrograph=np.array([row.micrograph if row else "" for row in rows]),
+        group=np.array([row.group if row else "" for row in rows]),
+        cell=np.array([(row.cell_x / width, row.cell_y / height) if row else (np.nan, np.nan) for row in rows]),
+    )
+
+
+def _originals(twins: Index, lineage: Lineage) -> Index:
+    """The micrographs that the copies were made from, in numerical order."""
+    found = sorted(set(twins.micrograph.tolist()) - {""}, key=int)
+    rows = [lineage.micrographs[name] for name in found]
+    height, width = COPY_SIZE
+    originals = Index(
+        twins.root,
+        twins.classes,
+        np.array([f"ORIGINAL/{row.label}/BloodImage_{int(row.micrograph):05d}.jpg" for row in rows], dtype=str),
+        np.array([twins.classes.index(row.label) for row in rows], dtype=np.int64),
+        np.array([row.subset for row in rows], dtype=str),
+        np.array(found, dtype=str),
+        np.array([row.group for row in rows], dtype=str),
+        np.full(len(rows), "original"),
+        np.array([(row.cell_x / width, row.cell_y / height) for row in rows]).reshape(-1, 2),
+    )
+    for row in range(len(originals)):
+        if not originals.path(row).is_file():
+            raise InputError(
+                str(originals.path(row)),
+                expected="the original micrograph that published copies were made from",
+                got="no such file",
+                fix="get the complete set again (`make data`)",
+            )
+    return originals
+
+
+def with_groups(index: Index, table: Path | None, pattern: str | None) -> Index:
+    """Give the images of a folder their groups: patients, slides, fields, whatever is independent.
+
+    Args:
+        index: The table of images.
+        table: CSV with the columns ``file`` (relative to the root, with slashes) and ``group``; ``None`` for none.
+        pattern: Regular expression whose first bracket is the group, searched in ``file``; ``None`` for none.
+
+    Returns:
+        The index with groups, or as it was if neither is given.
+
+    Raises:
+        InputError: If an image is left without a group.
+    """
+    if table is not None:
+        known = _read_groups(table)
+        group, where = [known.get(str(file), "") for file in index.file], str(table)
+    elif pattern is not None:
+        group, where = [_first_bracket(pattern, str(file)) for file in index.file], f"data.group_pattern={pattern}"
+    else:
+        return index
+    without = [str(file) for file, name in zip(index.file, group, strict=True) if not name]
+    if without:
+        raise InputError(
+            where,
+            expected="a group for every image",
+            got=f"none for {without[0]}" + (f" and {len(without) - 1:,} more" if len(without) > 1 else ""),
+            fix="add the missing lines" if table else "correct the pattern",
+        )
+    return replace(index, group=np.array(group))
+
+
+def _read_groups(table: Path) -> Mapping[str, str]:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            return {row["file"]: row["group"].strip() for row in csv.DictReader(file)}
+    except (OSError, KeyError, UnicodeDecodeError, AttributeError, csv.Error) as error:
+        raise InputError(
+            str(table),
+            expected="a CSV with the columns file and group",
+            got=f"{type(error).__name__}: {error}",
+            fix="correct the table",
+        ) from error
+
+
+def _first_bracket(pattern: str, file: str) -> str:
+    try:
+        found = re.search(pattern, file)
+        return (found[1] or "") if found else ""
+    except (re.error, IndexError) as error:
+        raise InputError(
+            f"data.group_pattern={pattern}",
+            expected="a regular expression with brackets around the group, as 'patient([0-9]+)'",
+            got=str(error),
+            fix="correct it",
+        ) from error
 
 
 def _image_folder(folder: Path) -> ImageFolder:

@@ -13,6 +13,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from bloodcell.data.index import Index
+from bloodcell.data.micrographs import as_copy
 from bloodcell.errors import InputError
 
 
@@ -35,7 +36,7 @@ def decode_all(index: Index, image_size: Sequence[int], workers: int) -> Tensor:
     resize = v2.Resize((height, width), antialias=True)
 
     def decode(row: int) -> None:
-        pixels[row] = resize(F.pil_to_tensor(_open(index.root / str(index.file[row]))))
+        pixels[row] = resize(F.pil_to_tensor(open_row(index, row)))
 
     with ThreadPoolExecutor(workers) as pool:
         jobs = pool.map(decode, range(len(index)))
@@ -46,6 +47,16 @@ def decode_all(index: Index, image_size: Sequence[int], workers: int) -> Tensor:
             pool.shutdown(cancel_futures=True)
             raise
     return pixels
+
+
+def open_row(index: Index, row: int) -> Image.Image:
+    """Open one image of an index, RGB; an original micrograph is reduced as the published copies were.
+
+    Raises:
+        InputError: If it cannot be decoded.
+    """
+    image = _open(index.path(row))
+    return as_copy(image) if index.view[row] == "original" else image
 
 
 def _open(path: Path) -> Image.Image:

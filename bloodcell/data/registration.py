@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from bloodcell.data.colours import colour_histogram
+
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Item = TypeVar("Item")
@@ -126,18 +128,6 @@ def content_mask(image: Pixels) -> Pixels:
         cv2.morphologyEx(bright, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8), borderType=cv2.BORDER_REPLICATE),
         np.uint8,
     )
-
-
-def colour_histogram(image: Pixels, mask: Pixels | None = None) -> Floats:
-    """Square roots of the shares of 16x16x16 RGB bins, float32, shape (4096,).
-
-    The dot product of two of them is their Bhattacharyya coefficient, so the nearest in Hellinger distance is
-    the one with the largest product. It knows no shape at all.
-    """
-    pixels = (image.reshape(-1, 3) if mask is None else image[mask > 0]) >> 4
-    bins = (pixels[:, 0].astype(np.intp) * 16 + pixels[:, 1]) * 16 + pixels[:, 2]
-    counts = np.bincount(bins, minlength=4096)
-    return np.asarray(np.sqrt(counts / max(counts.sum(), 1)), np.float32)
 
 
 def smooth_grey(image: Pixels) -> Pixels:

@@ -1,9 +1,10 @@
 """Splits: which rows of the index train, validate and test, under a named protocol."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from bloodcell.data.index import Index, IntArray
 from bloodcell.errors import InputError
@@ -11,6 +12,9 @@ from bloodcell.errors import InputError
 # The paper's test set: "250 images a class".
 PAPER_TEST_PER_CLASS = 250
 VALIDATION_SHARE = 0.15
+# Every seventh part of the training groups, 14 %.
+VALIDATION_FOLDS = 7
+NONE: IntArray = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class Split:
         test: Rows of the reported result, int64.
         choice: Whether ``val`` is apart from ``test``, so that a checkpoint may be chosen by it.
         caveat: One sentence on what the numbers under this split are not; empty if there is none.
+        test_beside: Rows of a second result on the same photographs in another view (originals beside copies).
+        calibration: Originals of the validation groups, one a photograph: what a temperature is fitted on.
     """
 
     protocol: str
@@ -32,6 +38,22 @@ class Split:
     test: IntArray
     choice: bool
     caveat: str = ""
+    test_beside: IntArray = field(default_factory=lambda: NONE)
+    calibration: IntArray = field(default_factory=lambda: NONE)
+
+    def shared_groups(self, index: Index, rows: IntArray) -> tuple[int, int]:
+        """Leakage in numbers: field groups of some test rows that are learnt from as well, and all of theirs.
+
+        Args:
+            index: The table of images.
+            rows: ``test`` or ``test_beside``.
+
+        Returns:
+            The two numbers; groups that are not known are not counted.
+        """
+        learnt = index.group[np.concatenate([self.train, self.val if self.choice else NONE])]
+        tested = np.setdiff1d(index.group[rows], [""])
+        return int(np.isin(tested, learnt).sum()), len(tested)
 
 
 def random_split(index: Index, seed: int, test_per_class: int = PAPER_TEST_PER_CLASS) -> Split:
@@ -45,12 +67,13 @@ def random_split(index: Index, seed: int, test_per_class: int = PAPER_TEST_PER_C
         test_per_class: Test images of each class.
 
     Returns:
-        The split, with ``choice`` false.
+        The split, with ``choice`` false; beside the test images, the originals of their photographs.
 
     Raises:
         InputError: If a class has too few images.
     """
-    counts = index.counts(np.arange(len(index)))
+    images = np.flatnonzero(index.published)
+    counts = index.counts(images)
     if counts.min() <= test_per_class:
         smallest = int(counts.argmin())
         raise InputError(
@@ -62,43 +85,118 @@ def random_split(index: Index, seed: int, test_per_class: int = PAPER_TEST_PER_C
     rng = np.random.default_rng(seed)
     test = np.concatenate(
         [
-            rng.choice(np.flatnonzero(index.label == label), test_per_class, replace=False)
+            rng.choice(images[index.label[images] == label], test_per_class, replace=False)
             for label in range(len(index.classes))
         ]
     )
     test.sort()
-    train = np.setdiff1d(np.arange(len(index)), test)
+    train = np.setdiff1d(images, test)
     caveat = "copies of one photograph stand on both sides of this split: the result measures memory of photographs"
-    return Split("random", train, test, test, choice=False, caveat=caveat)
+    beside = _originals_of(index, test)
+    return Split("random", train, test, test, choice=False, caveat=caveat, test_beside=beside)
 
 
-def official_split(index: Index, seed: int) -> Split:
-    """TRAIN -> TEST as published, with a validation share cut out of TRAIN at random.
+def official_split(index: Index, seed: int, *, strict: bool = False) -> Split:
+    """TRAIN -> TEST as published; validation is cut out of TRAIN by field group.
 
     Args:
         index: A table with the subsets ``TRAIN`` and ``TEST``.
         seed: Seeds the cut.
+        strict: Whether to leave every group out of TRAIN that has a photograph in TEST too.
 
     Returns:
-        The split; its validation share holds copies of training photographs and is labelled so.
+        The split; beside the test images, the originals of their photographs.
+
+    Raises:
+        InputError: If ``strict`` and a group is not known, or a class is too small to cut.
     """
-    train, val = _cut(index, index.rows("TRAIN"), seed)
-    caveat = (
-        "the validation share holds copies of training photographs and flatters; some TEST photographs overlap "
-        "TRAIN photographs; the 2,487 TEST images come from 71 photographs"
+    rows, test = index.rows("TRAIN"), index.rows("TEST")
+    name, caveat = ("official_strict", "") if strict else ("official", "some TEST photographs overlap TRAIN ones; ")
+    if strict:
+        _require_groups(index, np.concatenate([rows, test]), "data.protocol=official_strict")
+        rows = rows[~np.isin(index.group[rows], index.group[test])]
+    train, val = _cut(index, rows, seed)
+    if not _known(index, rows):
+        caveat += "the validation share holds copies of training photographs and flatters; "
+    caveat += "the 2,487 TEST images come from 71 photographs, 4 of them of monocytes"
+    return Split(
+        name,
+        train,
+        val,
+        test,
+        choice=True,
+        caveat=caveat,
+        test_beside=_originals_of(index, test),
+        calibration=_originals_of(index, val),
     )
-    return Split("official", train, val, index.rows("TEST"), choice=True, caveat=caveat)
+
+
+def grouped_split(
+    index: Index, folds: int, fold: int, fold_seed: int, train_view: Literal["twin", "original"] = "twin"
+) -> Split:
+    """One fold of a cross-validation in which no field group is on two sides.
+
+    The table that is cut has one row per photograph (or per image, where photographs are not known), so that
+    it balances photographs and not their copies.
+
+    Args:
+        index: A table with groups; with originals of all photographs if it has copies.
+        folds: Number of folds.
+        fold: Which one to test on, 0 to folds - 1.
+        fold_seed: Seeds the folds and the validation cut, and nothing else.
+        train_view: Whether to learn from the copies or from the originals of the training groups.
+
+    Returns:
+        The split: trained on copies (or originals), validated on the same of a further cut of groups, tested on
+        the originals of the held-out groups; beside them, their copies.
+
+    Raises:
+        InputError: If the fold is out of range, a group is not known, or a class has too few groups.
+    """
+    originals = np.flatnonzero(index.view == "original")
+    if (index.view == "twin").any() and not len(originals):
+        raise InputError(
+            "data.protocol=grouped",
+            expected="the original micrographs in dataset-master/dataset-master/JPEGImages, to test on",
+            got="none",
+            fix="get the complete set (`make data`)",
+        )
+    units = originals if len(originals) else np.arange(len(index))
+    if not (isinstance(fold, int) and 0 <= fold < folds):
+        raise InputError(
+            f"data.fold={fold}", expected=f"0 to {folds - 1}", got=str(fold), fix="choose one, or raise data.folds"
+        )
+    _require_groups(index, np.arange(len(index)), "data.protocol=grouped")
+    held, rest = _folds(index, units, folds, fold_seed)[fold], units
+    rest = units[~np.isin(index.group[units], index.group[held])]
+    val = _folds(index, rest, VALIDATION_FOLDS, fold_seed, at_most=True)[0]
+
+    def seen(rows: IntArray, view: str) -> IntArray:
+        if not len(originals):
+            return np.sort(rows)
+        return np.flatnonzero((index.view == view) & np.isin(index.group, index.group[rows]))
+
+    learnt = rest[~np.isin(index.group[rest], index.group[val])]
+    return Split(
+        "grouped",
+        seen(learnt, train_view),
+        seen(val, train_view),
+        np.sort(held),
+        choice=True,
+        test_beside=seen(held, "twin") if len(originals) else NONE,
+        calibration=np.sort(val),
+    )
 
 
 def folder_split(index: Index, seed: int) -> Split:
-    """Follow the folders ``train``, ``val``, ``test`` as far as they exist; cut the missing ones at random.
+    """Follow the folders ``train``, ``val``, ``test`` as far as they exist; cut the missing ones.
 
     Args:
         index: A table with any of the subsets, or with the single subset ``""``.
         seed: Seeds the cuts.
 
     Returns:
-        The split.
+        The split; cut by group where groups are known.
     """
     present = set(index.subset.tolist())
     train = index.rows("" if present == {""} else "train")
@@ -118,12 +216,98 @@ def folder_split(index: Index, seed: int) -> Split:
 
 def all_test(index: Index) -> Split:
     """Every image is a test image: for a model that was trained elsewhere."""
-    none = np.zeros(0, dtype=np.int64)
-    return Split("all_test", none, none, np.arange(len(index)), choice=False)
+    return Split("all_test", NONE, NONE, np.arange(len(index)), choice=False)
+
+
+def fewer_training_images(index: Index, split: Split, number: int, seed: int) -> Split:
+    """Keep a stratified sample of the training rows, so that protocols can be compared at equal cost.
+
+    Args:
+        index: The table of images.
+        split: The split.
+        number: Training images to keep.
+        seed: Seeds the draw.
+
+    Raises:
+        InputError: If there are fewer, or fewer are wanted than there are classes.
+    """
+    if number == len(split.train):
+        return split
+    if not len(index.classes) <= number < len(split.train):
+        raise InputError(
+            f"data.train_images={number}",
+            expected=f"{len(index.classes)} to {len(split.train):,}, what protocol {split.protocol} has",
+            got=str(number),
+            fix="choose a number between, or null for all",
+        )
+    kept, _ = train_test_split(split.train, train_size=number, random_state=seed, stratify=index.label[split.train])
+    return replace(split, train=np.sort(kept))
+
+
+def _originals_of(index: Index, rows: IntArray) -> IntArray:
+    """The originals of the photographs that some rows were made from."""
+    known = np.setdiff1d(index.micrograph[rows], [""])
+    return np.flatnonzero((index.view == "original") & np.isin(index.micrograph, known))
+
+
+def _known(index: Index, rows: IntArray) -> bool:
+    return bool((index.group[rows] != "").all())
+
+
+def _require_groups(index: Index, rows: IntArray, where: str) -> None:
+    unknown = rows[index.group[rows] == ""]
+    if len(unknown):
+        more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
+        raise InputError(
+            where,
+            expected="the field group of every image",
+            got=f"none for {index.file[unknown[0]]}{more}",
+            fix="see `make lineage` for the Kaggle set; for a folder give groups.csv or data.group_pattern",
+        )
+
+
+def _folds(index: Index, units: IntArray, folds: int, seed: int, *, at_most: bool = False) -> list[IntArray]:
+    """Cut rows into folds by group, stratified by class; the same whatever the order of the files.
+
+    Args:
+        index: The table of images.
+        units: One row per photograph.
+        folds: Number of folds.
+        seed: Seeds the folds.
+        at_most: Take fewer folds, at least two, where a class has fewer groups.
+    """
+    units = units[np.argsort(index.file[units])]
+    labels, groups = index.label[units], index.group[units]
+    numbers = [len(np.unique(groups[labels == k])) for k in range(len(index.classes))]
+    folds = max(2, min(folds, *numbers)) if at_most else folds
+    fewest = int(np.argmin(numbers))
+    if folds < 2 or numbers[fewest] < folds:
+        raise InputError(
+            f"data.folds={folds}",
+            expected="at least 2 folds, and in each class as many field groups as folds",
+            got=f"{numbers[fewest]} groups of {index.classes[fewest]}",
+            fix="lower data.folds" if folds > 2 else "add images of other groups",
+        )
+    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(units, labels, groups)
+    parts = [units[test] for _, test in cut]
+    for number, part in enumerate(parts):
+        absent = np.setdiff1d(labels, index.label[part])
+        if len(absent):
+            raise InputError(
+                f"data.folds={folds}",
+                expected="every class in every fold",
+                got=f"no {index.classes[absent[0]]} in fold {number}",
+                fix="lower data.folds, or set another data.fold_seed",
+            )
+    return parts
 
 
 def _cut(index: Index, rows: IntArray, seed: int) -> tuple[IntArray, IntArray]:
-    """Cut a stratified share off some rows; both parts come back sorted."""
+    """Cut a stratified share off some rows, by group where groups are known; both parts come back sorted."""
+    if _known(index, rows) and len(np.unique(index.group[rows])) < len(rows):
+        part = _folds(index, _one_each(index, rows), VALIDATION_FOLDS, seed, at_most=True)[0]
+        cut_off = np.isin(index.group[rows], index.group[part])
+        return np.sort(rows[~cut_off]), np.sort(rows[cut_off])
     counts = index.counts(rows)
     if counts.min() < 2:
         short = int(counts.argmin())
@@ -136,3 +320,12 @@ def _cut(index: Index, rows: IntArray, seed: int) -> tuple[IntArray, IntArray]:
     share = max(VALIDATION_SHARE, len(index.classes) / len(rows))
     keep, cut = train_test_split(rows, test_size=share, random_state=seed, stratify=index.label[rows])
     return np.sort(keep), np.sort(cut)
+
+
+def _one_each(index: Index, rows: IntArray) -> IntArray:
+    """One row per photograph, or all where photographs are not known."""
+    if not (index.micrograph[rows] != "").all():
+        return rows
+    ordered = rows[np.argsort(index.file[rows])]
+    _, first = np.unique(index.micrograph[ordered], return_index=True)
+    return ordered[first]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bloodcell.evidence.intervals import wilson
+from bloodcell.evidence.intervals import Estimate
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class ClassResult:
         recall: Share of its images that are found, 0 to 1.
         f1: Their harmonic mean.
         images: Number of images.
-        interval: 95 % Wilson interval of the recall where every image is independent, else ``None``.
+        interval: 95 % interval of the recall and the number of groups it rests on, or ``None``.
     """
 
     name: str
@@ -27,17 +27,20 @@ class ClassResult:
     recall: float
     f1: float
     images: int
-    interval: tuple[float, float] | None
+    interval: Estimate | None
 
 
-def class_results(confusion: npt.NDArray[np.int64], classes: Sequence[str], *, independent: bool) -> list[ClassResult]:
+def class_results(
+    confusion: npt.NDArray[np.int64], classes: Sequence[str], intervals: Sequence[Estimate | None] | None = None
+) -> list[ClassResult]:
     """Per-class results from a confusion matrix.
 
     Args:
         confusion: Counts, rows truth, columns prediction, shape (classes, classes).
         classes: Class names.
-        independent: Whether images are independent of one another (one image per field group). Copies
-            of one photograph are not: an interval by image would then be far too narrow, and none is given.
+        intervals: Of the recalls, from :func:`bloodcell.evidence.intervals.recall_intervals`; ``None`` where the
+            groups of the images are not known. A confusion matrix alone does not tell which images are copies of
+            one photograph, so that no interval can be had from it.
 
     Returns:
         One result per class; undefined shares are 0.
@@ -49,6 +52,6 @@ def class_results(confusion: npt.NDArray[np.int64], classes: Sequence[str], *, i
         precision = float(right[k] / said[k]) if said[k] else 0.0
         recall = float(right[k] / found[k]) if found[k] else 0.0
         f1 = 2 * precision * recall / (precision + recall) if right[k] else 0.0
-        interval = wilson(int(right[k]), int(found[k])) if independent and found[k] else None
+        interval = intervals[k] if intervals else None
         results.append(ClassResult(name, precision, recall, f1, int(found[k]), interval))
     return results

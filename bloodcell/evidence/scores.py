@@ -1,0 +1,72 @@
+"""All scores of one set of predictions, each with its interval."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.metrics import precision_recall_fscore_support
+
+from bloodcell.evidence.calibration import probability_scores
+from bloodcell.evidence.intervals import (
+    Estimate,
+    Floats,
+    Ints,
+    Strings,
+    bootstrap_intervals,
+    recall_intervals,
+    scores,
+    share_interval,
+)
+
+
+class Scores(NamedTuple):
+    """Scores and intervals by name: ``balanced_acc``, ``recall/MONOCYTE``, ``log_loss``, ...
+
+    Attributes:
+        values: All scores.
+        intervals: 95 % intervals over field groups of ``acc``, ``balanced_acc``, ``macro_precision``, ``macro_f1``
+            and of the recalls; empty where groups are not known.
+    """
+
+    values: dict[str, float]
+    intervals: dict[str, Estimate]
+
+
+def score(labels: Ints, probabilities: Floats, groups: Strings, classes: Sequence[str]) -> Scores:
+    """Score predictions.
+
+    Args:
+        labels: True class numbers, int64, shape (N,).
+        probabilities: float64, shape (N, classes), rows sum to 1.
+        groups: Field group of each image, shape (N,); ``""`` where it is not known.
+        classes: Class names.
+
+    Returns:
+        The scores; those of single classes are 0 where they are not defined.
+    """
+    said = probabilities.argmax(axis=1)
+    numbers = np.arange(len(classes))
+    confusion = np.zeros((len(classes), len(classes)))
+    np.add.at(confusion, (labels, said), 1)
+    values = {name: float(value) for name, value in scores(confusion).items()}
+    each = precision_recall_fscore_support(labels, said, labels=numbers, zero_division=0)
+    for name, shares in zip(("precision", "recall", "f1"), each, strict=False):
+        values |= {f"{name}/{cell}": float(share) for cell, share in zip(classes, shares, strict=True)}
+    return Scores(values | probability_scores(labels, probabilities), intervals_of(labels, said, groups, classes))
+
+
+def intervals_of(labels: Ints, said: Ints, groups: Strings, classes: Sequence[str]) -> dict[str, Estimate]:
+    """The 95 % intervals in :class:`Scores`; none if the group of any image is not known.
+
+    Args:
+        labels: True class numbers, int64, shape (N,).
+        said: Predicted ones, likewise.
+        groups: Field group of each image, shape (N,).
+        classes: Class names.
+    """
+    if not len(groups) or (groups == "").any():
+        return {}
+    found = bootstrap_intervals(labels, said, groups, len(classes))
+    found["acc"] = share_interval(labels == said, groups)
+    recalls = recall_intervals(labels, said, groups, len(classes))
+    return found | {f"recall/{name}": one for name, one in zip(classes, recalls, strict=True) if one is not None}
