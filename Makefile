@@ -14,7 +14,7 @@ SWEEP ?= lr
 PORT ?= 6006
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep evaluate ladder lineage reproduce runs tensorboard lint format test test-all clean
+.PHONY: help setup quickstart data train sweep evaluate ladder lineage reproduce report runs tensorboard lint format test test-all clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ lineage: $(READY)  ## Recover which photograph each image was made from, into ru
 
 reproduce: $(READY)  ## Run an experiment and compare it with results/; EXP=quickstart
 	$(BIN)/python -m bloodcell.reproduce $(EXP) $(ARGS)
+
+report: $(READY)  ## The reproduction and the ladder as one page, from results/
+	$(BIN)/python -m bloodcell.report $(ARGS)
 
 runs: $(READY)  ## The runs below a folder as a table; ARGS=runs/lr-sweep
 	$(BIN)/python -m bloodcell.runs $(ARGS)

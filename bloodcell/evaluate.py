@@ -17,13 +17,14 @@ class folders: on its test/ folder if it has one, else on all of its images; on 
 set, on that copy's test images."""
 
 
-def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None) -> dict[str, float]:
+def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None, images: str = "test") -> dict[str, float]:
     """Test a run's checkpoint.
 
     Args:
         run_dir: A run directory.
         overrides: ``data.KEY=VALUE`` words.
         checkpoint: ``best`` or ``last``; ``None`` for the one that the run reported.
+        images: ``test``, or ``train`` for the images that were learnt from, as they are.
 
     Returns:
         The metrics that are written to ``metrics.json``.
@@ -34,6 +35,7 @@ def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None) -> dic
     import lightning as L
 
     from bloodcell.assemble import check_trained_on, make_classifier, make_data, make_recorder, quiet
+    from bloodcell.data.splits import Split
     from bloodcell.results import describe_data, measure, write_metrics
     from bloodcell.rundir import find_checkpoint, manifest, write_json
 
@@ -43,6 +45,9 @@ def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None) -> dic
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = make_data(cfg)
     check_trained_on(path, data)
+    if images == "train":
+        caveat = "these are the images that the net was trained on: how well it fits them, and no more"
+        data.split = Split("training images", data.split.train, data.split.train, data.split.train, False, caveat)
     classifier = make_classifier(cfg, data)
     out = run_dir / "evaluations" / datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S_%f")
     recorder = make_recorder(cfg, data, out)
@@ -124,8 +129,11 @@ def main() -> None:
     parser.add_argument("run_dir", type=Path, help="a run directory, as runs/quickstart/2026-...")
     parser.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE", help="other data, as data.root=FOLDER")
     parser.add_argument("--checkpoint", choices=["best", "last"], help="default: the one that the run reported")
+    parser.add_argument(
+        "--images", choices=["test", "train"], default="test", help="train: those that were learnt from (default: test)"
+    )
     words = parser.parse_args()
-    run_command(lambda: evaluate(words.run_dir, words.overrides, words.checkpoint))
+    run_command(lambda: evaluate(words.run_dir, words.overrides, words.checkpoint, words.images))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from PIL import Image
 
 from bloodcell.cli import run_command
 from bloodcell.data.download import CLASSES, KAGGLE, SUBSETS, count_images, find_images, images_in, locate, originals_of
-from bloodcell.data.fingerprint import digests, progress_bar
+from bloodcell.data.fingerprint import digests, fingerprint_of, progress_bar
 from bloodcell.data.lineage import (
     SHIPPED,
     FieldPair,
@@ -37,7 +38,7 @@ from bloodcell.data.micrographs import (
     read_labels,
 )
 from bloodcell.errors import InputError
-from bloodcell.rundir import write_json
+from bloodcell.rundir import manifest, write_json
 
 if TYPE_CHECKING:  # OpenCV is an extra: --check and --help must not need it
     from bloodcell.data.registration import Atlas, Fit
@@ -284,11 +285,18 @@ def _recover_and_write(root: str | None, out: Path, workers: int) -> None:
     took = time.perf_counter() - started
     write_lineage(lineage, out)
     said = summary(lineage)
-    write_json(out / "lineage.json", dict(said))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    cost = {"wall_seconds": round(took), "threads": workers, "peak_memory_bytes": memory}
+    write_json(out / "lineage.json", said)
+    write_json(out / "manifest.json", {**manifest({}, {"fingerprint": _fingerprint(lineage)}), **cost})
     write_pictures(lineage, originals_of(images), out)
     _print(said)
-    print(f"took {took:.0f} s on {workers} threads, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+    print(f"took {took:.0f} s on {workers} threads, {memory / 1e9:.2f} GB")
     print(f"tables: {out}")
+
+
+def _fingerprint(lineage: Lineage) -> str:
+    return fingerprint_of({row.file: row.sha256 for row in lineage.images.values()})
 
 
 def _images(root: str | None) -> Path:

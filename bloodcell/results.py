@@ -50,12 +50,15 @@ def describe_data(data: BloodCells) -> dict[str, Any]:
     """
     split, index = data.split, data.index
     found = index.digests()
+    beside = {name: found[name] for name in index.file[~index.published].tolist()}
     if split.protocol in ("grouped", "official_strict") and data.source == "blood_cells":
         check_hashes(found, read_lineage(data.tables))
     return {
         "source": name_of(data),
         "root": str(index.root),
-        "fingerprint": fingerprint_of(found),
+        # Of the images as they are published; the originals and reductions beside them have one of their own.
+        "fingerprint": fingerprint_of({name: found[name] for name in index.file[index.published].tolist()}),
+        **({"fingerprint_beside": fingerprint_of(beside)} if beside else {}),
         "protocol": split.protocol,
         "caveat": split.caveat,
         "images": {"train": len(split.train), "val": len(split.val), "test": len(split.test)},

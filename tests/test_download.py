@@ -32,6 +32,7 @@ from bloodcell.data.download import (
     fingerprint,
     locate,
 )
+from bloodcell.data.fingerprint import fingerprint_of
 from bloodcell.data.index import index_folders
 from bloodcell.errors import InputError
 

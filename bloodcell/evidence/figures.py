@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +56,28 @@ def confusion_matrix(confusion: Ints, classes: Sequence[str], title: str) -> Fig
     return figure
 
 
-def curves(train: Sequence[float], val: Sequence[float], quantity: str, val_name: str, title: str) -> Figure:
+class Stated(NamedTuple):
+    """A point that somebody states of a curve.
+
+    Attributes:
+        epoch: From 1.
+        value: What is stated.
+        bound: Whether it is an upper bound and no value.
+    """
+
+    epoch: int
+    value: float
+    bound: bool = False
+
+
+def curves(
+    train: Sequence[float],
+    val: Sequence[float],
+    quantity: str,
+    val_name: str,
+    title: str,
+    stated: Sequence[Stated] = (),
+) -> Figure:
     """One quantity by epoch, for training and validation.
 
     Args:
@@ -65,6 +86,7 @@ def curves(train: Sequence[float], val: Sequence[float], quantity: str, val_name
         quantity: Label of the y axis.
         val_name: What the second curve was measured on.
         title: Heading.
+        stated: Points that a paper states of its own curve, to be marked.
 
     Returns:
         The figure.
@@ -73,6 +95,10 @@ def curves(train: Sequence[float], val: Sequence[float], quantity: str, val_name
     marker = "o" if max(len(train), len(val)) < 30 else ""
     axes.plot(np.arange(1, len(train) + 1), train, color=TRAIN_COLOUR, marker=marker, ms=3, label="training")
     axes.plot(np.arange(1, len(val) + 1), val, color=VAL_COLOUR, marker=marker, ms=3, label=val_name)
+    for number, point in enumerate(stated):
+        name = "stated by the paper" if number == 0 else None
+        marker = "v" if point.bound else "D"
+        axes.plot([point.epoch], [point.value], marker, color="black", ms=7, ls="", mfc="none", mew=1.5, label=name)
     axes.set(xlabel="epoch", ylabel=quantity)
     axes.set_ylim(0, 1.02 if quantity == "accuracy" else 1.08 * max([*train, *val, 1e-3]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -233,7 +259,7 @@ def ladder(rows: Sequence[Mapping[str, Any]], rungs: Mapping[str, str]) -> Figur
             axes.plot(one["seeds"], [place] * len(one["seeds"]), "|", color=shades[row["rung"]], ms=7)
             axes.plot([one["mean"]], [place], "o", color=shades[row["rung"]], ms=5.5)
         axes.axvline(0.25, color="grey", ls=":", lw=1)
-        axes.text(0.253, -0.75, "guessing", color="grey", fontsize=8, va="bottom")
+        axes.text(0.255, len(models) - 0.54, "guessing", color="grey", fontsize=8, va="bottom")
         axes.set(xlim=(0, 1.02), xlabel="balanced accuracy", ylim=(len(models) - 0.5, -0.8))
         axes.set_title(f"tested on {name}", fontsize=10)
         axes.grid(axis="x", alpha=0.25)
