@@ -77,7 +77,7 @@ def report(results: Path) -> str:
         headline=_headline(ladder["rows"]),
         by_class=_by_class(ours),
         protocol=_protocol(stated, ours),
-        fits=_fits(ours, _read(results, "paper/training_images/metrics.json")),
+        fits=_fits(stated, ours, _read(results, "paper/training_images/metrics.json")),
         points=_points(_epochs(results)),
         wider=_wider(results, ours),
         ladder=ladder | {"net": "`small_cnn`, 64x64"},
@@ -194,18 +194,22 @@ def _protocol(stated: dict[str, float], ours: dict[str, Any]) -> list[list[str]]
     return rows
 
 
-def _fits(ours: dict[str, Any], training: dict[str, Any]) -> str:
-    """Why the reproduction stays below the paper: shown by how well it fits what it was trained on."""
-    reached = ours["test/acc"] >= 0.991
-    if reached:
-        return f"Ours reaches {_percent(ours['test/acc'])}, at least what the paper's matrix gives."
+def _fits(stated: dict[str, float], ours: dict[str, Any], training: dict[str, Any]) -> str:
+    """Whether the reproduction reaches the paper, and if not, what shows why: how well it fits its own training."""
+    acc, matrix = ours["test/acc"], stated["acc"]
+    if acc >= matrix:
+        return f"Ours reaches {_percent(acc)}, at least what the paper's matrix gives."
+    recall = {name: f"{ours[f'test/recall/{name.upper()}']:.3f}" for name in ("neutrophil", "eosinophil")}
+    others = {name: f"{ours[f'test/recall/{name.upper()}']:.3f}" for name in ("lymphocyte", "monocyte")}
     return (
-        f"Ours stays below the paper's matrix, {_percent(ours['test/acc'])} against 99.1 %. The split is not what limits "
-        f"it: on the very images that it was trained on, without augmentation and dropout, the same net is right in "
+        f"Ours stays below the paper's matrix, {_percent(acc)} against {_percent(matrix)}. The split is not what "
+        "limits it: on the very images that it was trained on, without augmentation and dropout, the same net is right in "
         f"{_percent(training['test/acc'])}. It is too small, or too strongly regularised, to fit its own training "
-        "images in the paper's number of epochs. The mistakes are where the paper's are, between neutrophils (recall "
-        f"{ours['test/recall/NEUTROPHIL']:.3f}) and eosinophils ({ours['test/recall/EOSINOPHIL']:.3f}), not among "
-        f"lymphocytes ({ours['test/recall/LYMPHOCYTE']:.3f}) and monocytes ({ours['test/recall/MONOCYTE']:.3f})."
+        "images in the paper's number of epochs. The mistakes are where the paper's are: recall is "
+        + ", ".join(f"{share} for {name}s" for name, share in recall.items())
+        + ", and "
+        + ", ".join(f"{share} for {name}s" for name, share in others.items())
+        + "."
     )
 
 
@@ -235,18 +239,19 @@ def _wider(results: Path, ours: dict[str, Any]) -> str:
 
 def _lineage_text(said: dict[str, Any]) -> str:
     sides, simple = said["micrographs with copies"], said["TEST_SIMPLE"]
+    across, labels = said["pairs across TRAIN and TEST"], said["one cell with two labels"]
+    other_class = len(said["other class than its micrograph"]) or "none"
+    other_side = len(said["other side than its micrograph"]) or "none"
     return (
         f"Each of the {said['images']:,} published images was registered to the original micrographs (SIFT, RANSAC, "
         f"among all of them, whatever its class or split): {said['placed']:,} are placed, with at least "
         f"{said['least inliers']} inliers and a pixel correlation of at least {said['least correlation']:.2f}. "
-        f"{len(said['other class than its micrograph']) or 'none'} have another class than their micrograph, "
-        f"{len(said['other side than its micrograph']) or 'none'} lie on another side of the published split than the one that "
-        f"can be recomputed from the labels alone. TRAIN is made of {sides['TRAIN']} micrographs and TEST of "
-        f"{sides['TEST']}; the {simple['files']} files of TEST_SIMPLE show {simple['micrographs']}. "
-        f"{said['field pairs']} pairs of micrographs overlap, which leaves {said['groups of micrographs with copies']} field groups; "
-        f"{len(said['pairs across TRAIN and TEST'])} of the pairs lie across TRAIN and TEST "
-        f"({', '.join(said['pairs across TRAIN and TEST'])}). One cell has two labels in two photographs: "
-        f"{', '.join(said['one cell with two labels'])}."
+        f"Of them {other_class} has another class than its micrograph, and {other_side} lies on another side of the "
+        "published split than the one that can be recomputed from the labels alone. TRAIN is made of "
+        f"{sides['TRAIN']} micrographs and TEST of {sides['TEST']}; the {simple['files']} files of TEST_SIMPLE show "
+        f"{simple['micrographs']}. {said['field pairs']} pairs of micrographs overlap, which leaves "
+        f"{said['groups of micrographs with copies']} field groups; {len(across)} of the pairs lie across TRAIN and "
+        f"TEST ({', '.join(across)}). One cell has two labels in two photographs: {', '.join(labels)}."
     )
 
 

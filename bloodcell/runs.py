@@ -21,7 +21,6 @@ from bloodcell.rundir import write_json, write_text
 # Where a run measured several things, these are shown first.
 SHOWN = ("test/balanced_acc", "test/macro_f1", "test/acc", "probe/trains", "probe/steps", "probe/loss")
 
-MARKS = ("<!-- results:begin -->", "<!-- results:end -->")
 ROOT = Path(__file__).parent.parent
 
 
@@ -125,25 +124,37 @@ def committed_table(results: Path) -> str:
         results: Folder with one folder per experiment, each with ``metrics.json``.
 
     Returns:
-        Lines of Markdown; a row per experiment, sorted by name.
+        Lines of Markdown; a row per experiment, sorted by name, with 95 % intervals over field groups.
     """
-    header = ["experiment", "images", "protocol", "checkpoint", "balanced accuracy", "macro-F1", "accuracy"]
+    names = ("balanced_acc", "macro_f1", "acc")
+    header = ["experiment", "protocol", "checkpoint", "tested on", "balanced accuracy", "macro-F1", "accuracy"]
     lines = [header, ["---"] * len(header)]
     for path in sorted(results.glob("*/metrics.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        numbers = [f"{record[f'test/{name}']:.3f}" for name in ("balanced_acc", "macro_f1", "acc")]
-        name = path.parent.name
         where = f"{record['checkpoint']}, epoch {record['epoch']}"
-        lines.append([f"[{name}](results/{name})", record["data"], record["protocol"], where, *numbers])
+        for view, tested in (("test", "test images"), ("original", "originals")):
+            if f"{view}/acc" in record:
+                first = [f"[{path.parent.name}](results/{path.parent.name})", record["protocol"], where, tested]
+                lines.append([*first, *(_with_interval(record, f"{view}/{name}") for name in names)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
+def _with_interval(record: dict[str, Any], name: str) -> str:
+    ends = record.get("intervals", {}).get(name)
+    return f"{record[name]:.3f}" + (f" ({ends[0]:.3f}-{ends[1]:.3f})" if ends else "")
+
+
 def write_readme(readme: Path, results: Path) -> None:
-    """Put the table of committed runs between the marks in the README."""
+    """Put the table of committed runs and that of the ladder between their marks in the README."""
     text = readme.read_text(encoding="utf-8")
-    head, rest = text.split(MARKS[0])
-    _, tail = rest.split(MARKS[1])
-    write_text(readme, f"{head}{MARKS[0]}\n{committed_table(results)}{MARKS[1]}{tail}")
+    tables = {"results": committed_table(results)}
+    if (results / "ladder" / "ladder.md").is_file():
+        tables["ladder"] = (results / "ladder" / "ladder.md").read_text(encoding="utf-8")
+    for name, content in tables.items():
+        begin, end = (f"<!-- {name}:{mark} -->" for mark in ("begin", "end"))
+        head, rest = text.split(begin)
+        text = f"{head}{begin}\n{content}{end}{rest.split(end)[1]}"
+    write_text(readme, text)
 
 
 def _read(path: Path) -> Run:

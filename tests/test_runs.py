@@ -77,10 +77,10 @@ def test_reproducing_names_what_it_has(
 
 
 def test_the_readme_shows_what_is_committed(tmp_path: Path) -> None:
-    from bloodcell.runs import MARKS, ROOT, committed_table, write_readme
+    from bloodcell.runs import ROOT, committed_table, write_readme
 
     text = (ROOT / "README.md").read_text()
-    shown = text.split(MARKS[0])[1].split(MARKS[1])[0].strip()
+    shown = text.split("<!-- results:begin -->")[1].split("<!-- results:end -->")[0].strip()
     assert shown == committed_table(ROOT / "results").strip(), "type: python -m bloodcell.runs --readme"
     copy = tmp_path / "README.md"
     copy.write_text(text)
