@@ -11,10 +11,12 @@ FROM ?=
 EXP ?= quickstart
 RUN ?=
 SWEEP ?= lr
+A ?=
+B ?=
 PORT ?= 6006
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep evaluate ladder lineage reproduce report runs tensorboard lint format test test-all clean
+.PHONY: help setup quickstart data train sweep compare evaluate ladder lineage reproduce report runs tensorboard lint format test test-all clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +47,9 @@ sweep: $(READY)  ## Run the grid in conf/sweep/$(SWEEP).yaml; SWEEP=lr ARGS="...
 
 evaluate: $(READY)  ## Test a finished run again; RUN=runs/... ARGS="data.root=/other/folder"
 	$(BIN)/python -m bloodcell.evaluate $(RUN) $(ARGS)
+
+compare: $(READY)  ## Test whether two models differ on the same photographs; A=runs/... B=runs/...
+	$(BIN)/python -m bloodcell.compare $(A) $(B)
 
 ladder: $(READY)  ## From the published number to the honest one: every split, all else equal (about an hour)
 	$(BIN)/python -m bloodcell.ladder $(ARGS)

@@ -1,0 +1,83 @@
+"""Two models are compared on the same photographs, and on nothing else."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bloodcell.compare import compare, main, read_answers
+from bloodcell.errors import InputError
+from bloodcell.rundir import write_csv
+
+HEADER = ["file", "view", "micrograph", "group", "class", "predicted"]
+
+
+def write_run(folder: Path, seed: int, right: float, rows: range = range(60), group: str = "g{}") -> Path:
+    """A run with originals, two to a field group, and copies that must not count."""
+    rng = np.random.default_rng(seed)
+    lines = []
+    for row in rows:
+        truth = "AB"[row % 2]
+        said = truth if rng.random() < right else "BA"[row % 2]
+        lines.append([f"o{row}", "original", f"m{row}", group.format(row // 2), truth, said])
+        lines.append([f"t{row}", "twin", f"m{row}", group.format(row // 2), truth, "B"])
+    write_csv(folder / "predictions.csv", HEADER, lines)
+    return folder
+
+
+def test_a_better_model_is_seen_and_an_equal_one_is_not(tmp_path: Path) -> None:
+    good, bad = (read_answers(write_run(tmp_path / str(share), 1, share)) for share in (0.95, 0.5))
+    found = compare(good, bad)
+    assert (found["images"], found["groups"]) == (60, 30)
+    assert found["mcnemar"]["p"] < 0.001
+    assert found["balanced_acc"]["difference"] > 0.2
+    assert found["balanced_acc"]["p"] < 0.01
+    back = compare(bad, good)
+    assert back["balanced_acc"]["difference"] == pytest.approx(-found["balanced_acc"]["difference"])
+    same = compare(good, good)
+    assert same["mcnemar"]["p"] == same["macro_f1"]["p"] == 1
+
+
+def test_folds_are_pooled_and_seeds_are_not(tmp_path: Path) -> None:
+    write_run(tmp_path / "folds" / "0", 0, 0.8, range(30))
+    write_run(tmp_path / "folds" / "1", 0, 0.8, range(30, 60))
+    assert len(read_answers(tmp_path / "folds").truth) == 60
+    write_run(tmp_path / "seeds" / "0", 0, 0.8)
+    write_run(tmp_path / "seeds" / "1", 1, 0.8)
+    with pytest.raises(InputError, match="each image tested once"):
+        read_answers(tmp_path / "seeds")
+
+
+@pytest.mark.parametrize(
+    ("rows", "group", "said"),
+    [(range(40), "g{}", "20 images that only one"), (range(60), "", "expected known field groups")],
+)
+def test_other_images_or_no_groups_are_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    rows: range,
+    group: str,
+    said: str,
+) -> None:
+    write_run(tmp_path / "a", 0, 0.8, rows, group)
+    write_run(tmp_path / "b", 0, 0.8, range(60), group)
+    monkeypatch.setattr(sys, "argv", ["compare", str(tmp_path / "a"), str(tmp_path / "b")])
+    with pytest.raises(SystemExit):
+        main()
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_the_command_prints_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "a", 0, 0.9)
+    write_run(tmp_path / "b", 1, 0.6)
+    monkeypatch.setattr(sys, "argv", ["compare", str(tmp_path / "a"), str(tmp_path / "b")])
+    main()
+    shown = capsys.readouterr().out
+    assert "60 images, 30 field groups" in shown
+    assert "exact McNemar" in shown
