@@ -16,7 +16,7 @@ B ?=
 PORT ?= 6006
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep compare evaluate ladder lineage reproduce report runs tensorboard lint format test test-all clean
+.PHONY: help setup quickstart data train sweep audit compare evaluate ladder lineage reproduce report runs tensorboard lint format test test-all clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ sweep: $(READY)  ## Run the grid in conf/sweep/$(SWEEP).yaml; SWEEP=lr ARGS="...
 
 evaluate: $(READY)  ## Test a finished run again; RUN=runs/... ARGS="data.root=/other/folder"
 	$(BIN)/python -m bloodcell.evaluate $(RUN) $(ARGS)
+
+audit: $(READY)  ## Look for leaks, duplicates and give-aways; ARGS="data=folder data.root=/path/to/images"
+	$(BIN)/python -m bloodcell.audit $(ARGS)
 
 compare: $(READY)  ## Test whether two models differ on the same photographs; A=runs/... B=runs/...
 	$(BIN)/python -m bloodcell.compare $(A) $(B)

@@ -8,15 +8,17 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from bloodcell.cli import run_command
 from bloodcell.data.download import CLASSES, KAGGLE, SUBSETS, count_images, find_images, images_in, locate, originals_of
 from bloodcell.data.fingerprint import digests, fingerprint_of, progress_bar
+from bloodcell.data.groups import groups
 from bloodcell.data.lineage import (
     SHIPPED,
     FieldPair,
@@ -118,15 +120,14 @@ def _field_groups(
         FieldPair(names[one.first], names[one.second], 2 * one.x, 2 * one.y, one.share, one.correlation, one.votes)
         for one in found
     ]
-    return pairs, fields.groups(names, [(pair.first, pair.second) for pair in pairs])
+    return pairs, groups(names, [(pair.first, pair.second) for pair in pairs])
 
 
 def _place(
     name: str, images: Path, atlas: "Atlas", cells: Mapping[str, Cell | None], group: Mapping[str, str]
 ) -> ImageRow:
     content = (images / name).read_bytes()
-    with Image.open(images / name) as image:
-        found = atlas.place(np.asarray(image.convert("RGB")))
+    found = atlas.place(_decode(images / name))
     subset, label, _ = name.split("/")
     cell = cells[found.name] if found.name else None
     return ImageRow(
@@ -141,6 +142,16 @@ def _place(
         round(found.fit.correlation, 4),
         *(_where(cell, found.fit) if cell else (NOWHERE, NOWHERE, NOWHERE)),
     )
+
+
+def _decode(path: Path) -> Pixels:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise InputError(
+            str(path), expected="an image that can be decoded", got=type(error).__name__, fix="get the set again"
+        ) from error
 
 
 def _box(cell: Cell | None) -> tuple[float, float, float, float]:
@@ -280,6 +291,10 @@ def _recover_and_write(root: str | None, out: Path, workers: int) -> None:
 
     started = time.perf_counter()
     images = _images(root)
+    if find_spec("cv2") is None:
+        raise InputError(
+            "python -m bloodcell.lineage", expected="OpenCV", got="none", fix="pip install opencv-python-headless"
+        )
     count_images(images, KAGGLE, str(images))
     lineage = recover(images, workers)
     took = time.perf_counter() - started

@@ -203,8 +203,8 @@ def _fits(stated: dict[str, float], ours: dict[str, Any], training: dict[str, An
     others = {name: f"{ours[f'test/recall/{name.upper()}']:.3f}" for name in ("lymphocyte", "monocyte")}
     return (
         f"Ours stays below the paper's matrix, {_percent(acc)} against {_percent(matrix)}. The split is not what "
-        "limits it: on the very images that it was trained on, without augmentation and dropout, the same net is right in "
-        f"{_percent(training['test/acc'])}. It is too small, or too strongly regularised, to fit its own training "
+        "limits it: on the very images that it was trained on, without augmentation and dropout, the same net is right "
+        f"in {_percent(training['test/acc'])}. It is too small, or too strongly regularised, to fit its own training "
         "images in the paper's number of epochs. The mistakes are where the paper's are: recall is "
         + ", ".join(f"{share} for {name}s" for name, share in recall.items())
         + ", and "

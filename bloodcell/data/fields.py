@@ -1,12 +1,10 @@
 """Field groups: photographs that show the same part of the slide belong together. Features are OpenCV's."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from bloodcell.data.registration import Features, Pixels, features, in_threads, smooth_grey
 
@@ -112,21 +110,3 @@ def _common(image: npt.NDArray[np.float32], x: int, y: int) -> npt.NDArray[np.fl
     """The part of an image that another one, shifted by (x, y), shows as well."""
     height, width = image.shape
     return image[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
-
-
-def groups(names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Mapping[str, str]:
-    """Join photographs that overlap, directly or through others.
-
-    Args:
-        names: All photographs.
-        pairs: Those that overlap.
-
-    Returns:
-        The group of each photograph, called after its first member in the order of ``names``.
-    """
-    number = {name: position for position, name in enumerate(names)}
-    ends = np.array([[number[one], number[other]] for one, other in pairs], dtype=np.int64).reshape(-1, 2)
-    links = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(names), len(names)))
-    _, component = connected_components(links, directed=False)
-    first: dict[int, str] = {}
-    return {name: first.setdefault(int(part), name) for name, part in zip(names, component, strict=True)}
