@@ -266,7 +266,7 @@ def ladder(rows: Sequence[Mapping[str, Any]], rungs: Mapping[str, str]) -> Figur
     panels[0].set_yticks(range(len(models)), models)
     handles = [Line2D([], [], color=shades[key], marker="o", lw=2.2, label=name) for key, name in rungs.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9, title="split")
-    figure.suptitle("Same net, same recipe, same number of images: only the split differs", fontsize=11)
+    figure.suptitle("Same net, same recipe, same number of training images, another split", fontsize=11)
     return figure
 
 
