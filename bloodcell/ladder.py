@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # --help must not wait for torch
 
 HELP = """\
 Trains one net with one recipe and one number of images under every protocol, three times, and scores each on
-held-out copies and on held-out originals; beside them controls that cannot see the cell. It takes about an hour on two cores; launched again, it goes on where it was.
+held-out copies and on held-out originals; beside them controls that cannot see the cell. It takes about an hour
+on two cores; launched again, it goes on where it was.
 
   make ladder
   make ladder ARGS="trainer.max_epochs=2 --seeds 0"     a quick look
