@@ -212,6 +212,14 @@ class BloodCells(L.LightningDataModule):
                 test_beside=located(self.index, rows.test_beside),
                 calibration=located(self.index, rows.calibration),
             )
+        if not len(self.split.train) and self.split.protocol != "all_test":
+            hidden = f" with data.mask={self.mask}: no place of a cell is known" if self.mask else ""
+            raise InputError(
+                f"data.root={self.index.root}",
+                expected="training images",
+                got=f"none{hidden}",
+                fix="see `make lineage`" if self.mask else "add a folder train, or give the class folders alone",
+            )
         if self.num_classes not in (None, len(self.classes)):
             raise InputError(
                 f"data.num_classes={self.num_classes}",
@@ -341,6 +349,20 @@ class BloodCells(L.LightningDataModule):
                 self.protocol in PROTOCOLS.get(self.source, (None,)),
                 " or ".join(name or "null" for name in PROTOCOLS.get(self.source, (None,))),
             ),
+            ("split_seed", self.split_seed, _seed(self.split_seed), "a whole number from 0"),
+            ("fold_seed", self.fold_seed, _seed(self.fold_seed), "a whole number from 0"),
+            (
+                "train_images",
+                self.train_images,
+                self.train_images is None or _whole(self.train_images),
+                "null or a number of images",
+            ),
+            (
+                "group_pattern",
+                self.group_pattern,
+                self.group_pattern is None or isinstance(self.group_pattern, str),
+                "null or a regular expression",
+            ),
             ("folds", self.folds, _whole(self.folds) and self.folds > 1, "a whole number from 2"),
             ("train_view", self.train_view, self.train_view in {"twin", "original"}, "twin or original"),
             ("mask", self.mask, self.mask in {None, "background", "geometry"}, "null, background or geometry"),
@@ -362,6 +384,10 @@ class BloodCells(L.LightningDataModule):
 
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _seed(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32
 
 
 def _as_is(batch: Any) -> Any:
