@@ -259,7 +259,7 @@ def ladder(rows: Sequence[Mapping[str, Any]], rungs: Mapping[str, str]) -> Figur
             axes.plot(one["seeds"], [place] * len(one["seeds"]), "|", color=shades[row["rung"]], ms=7)
             axes.plot([one["mean"]], [place], "o", color=shades[row["rung"]], ms=5.5)
         axes.axvline(0.25, color="grey", ls=":", lw=1)
-        axes.text(0.255, len(models) - 0.54, "guessing", color="grey", fontsize=8, va="bottom")
+        axes.text(0.258, -0.75, "guessing", color="grey", fontsize=8, va="top")
         axes.set(xlim=(0, 1.02), xlabel="balanced accuracy", ylim=(len(models) - 0.5, -0.8))
         axes.set_title(f"tested on {name}", fontsize=10)
         axes.grid(axis="x", alpha=0.25)
