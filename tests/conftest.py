@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 # The nets here are tiny: a second thread would only wait.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 CLASSES = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE")
+KAGGLE_CLASSES = (*CLASSES, "NEUTROPHIL")
 # Small enough for a test, and what every tiny run shares.
 TINY = (
     "data=folder",
@@ -42,6 +44,14 @@ def write_cells(root: Path, subsets: tuple[str, ...], each: int, classes: tuple[
     return root
 
 
+def write_groups(root: Path, group: Callable[[int], str]) -> Path:
+    """Beside such a folder ``groups.csv``: the group of each image, by its number in the class."""
+    images = sorted(root.rglob("*.png"))
+    lines = [f"{path.relative_to(root).as_posix()},{group(int(path.stem.split('_')[2]))}" for path in images]
+    (root / "groups.csv").write_text("\n".join(["file,group", *lines]) + "\n")
+    return root
+
+
 @pytest.fixture(scope="session")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``train/``, ``val/`` and ``test/`` with three classes of a few images; nobody writes to it."""
@@ -67,6 +77,40 @@ def real() -> Path:
 REAL = os.environ.get("BLOODCELL_DATA")
 if REAL is not None:
     REAL = str(Path(REAL).resolve())
+
+
+def copy_some(real: Path, to: Path, train: int, test: int, copies: int) -> Path:
+    """A small Kaggle tree of real files, so that the shipped lineage holds for it.
+
+    Args:
+        real: The whole set.
+        to: Where the small one goes.
+        train: Photographs of each class that TRAIN copies were made from, all with a white-cell box.
+        test: Likewise for TEST.
+        copies: Copies of each photograph.
+
+    Returns:
+        The root of the small tree.
+    """
+    from bloodcell.data.download import IMAGES, ORIGINALS, find_images, originals_of
+    from bloodcell.data.lineage import read_lineage
+
+    lineage, images = read_lineage(), find_images(real)
+    left = {(name, subset): n for name in KAGGLE_CLASSES for subset, n in (("TRAIN", train), ("TEST", test))}
+    for number, row in lineage.published.items():
+        if np.isnan(row.cell_x) or not left[row.label, row.subset]:
+            continue
+        left[row.label, row.subset] -= 1
+        twins = [one.file for one in lineage.images.values() if one.micrograph == number and one.subset == row.subset]
+        original = originals_of(images) / f"BloodImage_{int(number):05d}.jpg"
+        for source, target in (
+            *((images / file, to / IMAGES / file) for file in sorted(twins)[:copies]),
+            (original, to / ORIGINALS / original.name),
+        ):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    assert not any(left.values())
+    return to
 
 
 @pytest.fixture

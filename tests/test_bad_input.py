@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import CLASSES, TINY, write_cells
+from tests.conftest import CLASSES, TINY, copy_some, write_cells, write_groups
 
 Train = Callable[..., Path]
 
@@ -176,3 +176,153 @@ finally: print('torch' in sys.modules)"""
             [sys.executable, "-c", code.replace("{words}", str(words))], capture_output=True, text=True
         )
         assert done.stdout.strip().endswith("False"), done.stderr
+
+
+# Splits by group.
+
+GROUPED = "data.protocol=grouped"
+
+
+@pytest.fixture
+def patients(tmp_path: Path) -> Path:
+    """Twelve images a class in six groups of two, which are the same for all classes."""
+    return write_groups(write_cells(tmp_path / "patients", ("",), 12), lambda number: f"p{number // 2}")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("data.fold=5", "data.fold=5: expected 0 to 4"),
+        ("data.fold=-1", "data.fold=-1: expected 0 to 4"),
+        ("data.fold=first", "data.fold=first: expected 0 to 4"),
+        ("data.folds=1", "data.folds: expected a whole number from 2"),
+        ("data.folds=7", "as many field groups as folds, got 6 groups of EOSINOPHIL; lower data.folds"),
+        ("data.train_images=1000", "data.train_images=1000: expected 3 to 18, what protocol grouped has"),
+        ("data.train_images=2", "data.train_images=2: expected 3 to 18"),
+        ("data.protocol=official", "expected null or grouped or all_test"),
+    ],
+)
+def test_folds_and_training_images_out_of_range(
+    refused: Callable[..., str], patients: Path, word: str, said: str
+) -> None:
+    assert said in refused(GROUPED, word, base=folder(patients))
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "data.fold_seed=abc",
+        "data.fold_seed=-1",
+        "data.split_seed=abc",
+        "data.split_seed=-5",
+        "data.train_images=abc",
+        "data.group_pattern=5",
+    ],
+)
+def test_seeds_and_numbers_of_the_splits(refused: Callable[..., str], patients: Path, word: str) -> None:
+    key = word.partition("=")[0]
+    if key in ("data.split_seed", "data.group_pattern"):
+        (patients / "groups.csv").unlink()
+    words = [word, GROUPED] if key == "data.fold_seed" else [word]
+    assert refused(*words, base=folder(patients)).startswith(f"error: {key}")
+
+
+@pytest.mark.parametrize("fault", ["masked without places", "no train folder"])
+def test_a_split_without_training_images(refused: Callable[..., str], tmp_path: Path, fault: str) -> None:
+    if fault == "no train folder":
+        line = refused(base=folder(write_cells(tmp_path / "two", ("val", "test"), 4)))
+        assert "train" in line
+    else:
+        line = refused("+data.mask=background", base=folder(write_cells(tmp_path / "one", ("",), 8)))
+        assert "data.mask" in line
+
+
+def test_grouped_needs_groups(refused: Callable[..., str], patients: Path) -> None:
+    (patients / "groups.csv").unlink()
+    line = refused(GROUPED, base=folder(patients))
+    assert "got none for EOSINOPHIL/_0_0.png and 35 more" in line
+    assert "groups.csv or data.group_pattern" in line
+
+
+@pytest.mark.parametrize("protocol", ["grouped", "null"])
+def test_a_file_that_groups_csv_lacks_is_named(refused: Callable[..., str], patients: Path, protocol: str) -> None:
+    table = patients / "groups.csv"
+    table.write_text("".join(line for line in table.open() if "MONOCYTE/_2_7.png" not in line))
+    line = refused(f"data.protocol={protocol}", base=folder(patients))
+    assert f"{table}: expected a group for every image, got none for MONOCYTE/_2_7.png; add" in line
+
+
+@pytest.mark.parametrize("content", [b"file,patient\nEOSINOPHIL/_0_0.png,a\n", b"\xff\xfe\x00", b""])
+def test_a_groups_csv_that_is_none(refused: Callable[..., str], patients: Path, content: bytes) -> None:
+    (patients / "groups.csv").write_bytes(content)
+    assert f"{patients / 'groups.csv'}: expected a" in refused(GROUPED, base=folder(patients))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("patient([0-9]+)", "expected a group for every image, got none for EOSINOPHIL/_0_0.png and 35 more"),
+        ("_([0-9]+_", "expected a regular expression with brackets around the group"),
+        ("_[0-9]+", "expected a regular expression with brackets around the group"),
+    ],
+)
+def test_a_group_pattern_that_does_not_fit(
+    refused: Callable[..., str], patients: Path, pattern: str, said: str
+) -> None:
+    (patients / "groups.csv").unlink()
+    line = refused(GROUPED, f"data.group_pattern='{pattern}'", base=folder(patients))
+    assert line.startswith(f"error: data.group_pattern={pattern}: {said}")
+
+
+@pytest.fixture
+def small_set(real: Path, tmp_path: Path) -> Path:
+    """Three photographs of each class in TRAIN and one in TEST, with two copies of each, as in the real set."""
+    return copy_some(real, tmp_path / "small", train=3, test=1, copies=2)
+
+
+def small(root: Path, *words: str) -> tuple[str, ...]:
+    return ("data=blood_cells", f"data.root={root}", "data.image_size=[32,32]", "trainer=smoke", *words)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("protocol", ["grouped", "official", "random"])
+def test_a_missing_original_is_named(refused: Callable[..., str], small_set: Path, protocol: str) -> None:
+    path = sorted(small_set.rglob("BloodImage_*.jpg"))[4]
+    path.unlink()
+    line = refused(f"data.protocol={protocol}", base=small(small_set))
+    assert f"{path}: expected the original micrograph that published copies were made from, got no such file" in line
+
+
+@pytest.mark.real
+def test_grouped_needs_the_originals(refused: Callable[..., str], small_set: Path) -> None:
+    shutil.rmtree(small_set / "dataset-master")
+    line = refused(GROUPED, "data.folds=2", base=small(small_set))
+    assert "expected the original micrographs in dataset-master" in line
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("protocol", ["grouped", "official_strict"])
+def test_a_split_by_the_table_wants_the_images_of_the_table(
+    refused: Callable[..., str], small_set: Path, protocol: str
+) -> None:
+    path = sorted(small_set.rglob("TRAIN/MONOCYTE/*.jpeg"))[1]
+    path.write_bytes(path.read_bytes() + b"\0")
+    line = refused(f"data.protocol={protocol}", "data.folds=2", base=small(small_set))
+    assert f"TRAIN/MONOCYTE/{path.name}: expected the image of the lineage table, SHA-256 " in line
+    assert "make data" in line
+
+
+@pytest.mark.real
+def test_a_split_by_the_table_wants_the_micrographs_of_the_table(refused: Callable[..., str], small_set: Path) -> None:
+    # One that is whole in every other way: the run ends well where it should not begin.
+    path = sorted(small_set.rglob("BloodImage_*.jpg"))[1]
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert path.name in refused(GROUPED, "data.folds=2", base=small(small_set))
+
+
+@pytest.mark.real
+def test_a_file_that_the_table_does_not_know_has_no_group(refused: Callable[..., str], small_set: Path) -> None:
+    path = sorted(small_set.rglob("TRAIN/MONOCYTE/*.jpeg"))[1]
+    path.rename(path.with_name("mine.jpeg"))
+    line = refused(GROUPED, "data.folds=2", base=small(small_set))
+    assert "expected the field group of every image, got none for TRAIN/MONOCYTE/mine.jpeg" in line

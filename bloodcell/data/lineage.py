@@ -161,23 +161,30 @@ def check_hashes(digests: Mapping[str, str], lineage: Lineage) -> None:
     """Compare images with the table.
 
     Args:
-        digests: SHA-256 by file, for any of the images in the table.
+        digests: SHA-256 by file as in :class:`bloodcell.data.index.Index`, originals included.
         lineage: The tables.
 
     Raises:
         InputError: Naming the first image that is another one than in the table.
     """
-    other = [
-        file for file, digest in digests.items() if file in lineage.images and lineage.images[file].sha256 != digest
-    ]
+    known = {file: digest for file in digests if (digest := _known_digest(file, lineage))}
+    other = [file for file, digest in known.items() if digests[file] != digest]
     if other:
         file = min(other)
         raise InputError(
             file,
-            expected=f"the image of the lineage table, SHA-256 {lineage.images[file].sha256[:12]}",
+            expected=f"the image of the lineage table, SHA-256 {known[file][:12]}",
             got=f"{digests[file][:12]}" + (f" (and {len(other) - 1:,} more that differ)" if len(other) > 1 else ""),
             fix="get the published set again (`make data`), or register your copy with `make lineage`",
         )
+
+
+def _known_digest(file: str, lineage: Lineage) -> str:
+    """What the table says of a copy, or of an original as the index names it (``ORIGINAL/CLASS/BloodImage_N.jpg``)."""
+    if file.startswith("ORIGINAL/"):
+        row = lineage.micrographs.get(str(int(file.rpartition("_")[2].partition(".")[0])))
+        return row.sha256 if row else ""
+    return lineage.images[file].sha256 if file in lineage.images else ""
 
 
 def _read(path: Path, kind: type[Row]) -> list[Row]:

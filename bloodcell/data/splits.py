@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+from sklearn.utils import resample
 
 from bloodcell.data.index import Index, IntArray
 from bloodcell.errors import InputError
@@ -169,7 +170,7 @@ def grouped_split(
     _require_groups(index, np.arange(len(index)), "data.protocol=grouped")
     held, rest = _folds(index, units, folds, fold_seed)[fold], units
     rest = units[~np.isin(index.group[units], index.group[held])]
-    val = _folds(index, rest, VALIDATION_FOLDS, fold_seed, at_most=True)[0]
+    val = _folds(index, rest, VALIDATION_FOLDS, fold_seed, validation=True)[0]
 
     def seen(rows: IntArray, view: str) -> IntArray:
         if not len(originals):
@@ -240,7 +241,11 @@ def fewer_training_images(index: Index, split: Split, number: int, seed: int) ->
             got=str(number),
             fix="choose a number between, or null for all",
         )
-    kept, _ = train_test_split(split.train, train_size=number, random_state=seed, stratify=index.label[split.train])
+    labels = index.label[split.train]
+    if len(split.train) - number < len(index.classes):  # train_test_split wants to leave out one of each class
+        kept = resample(split.train, replace=False, n_samples=number, random_state=seed, stratify=labels)
+    else:
+        kept, _ = train_test_split(split.train, train_size=number, random_state=seed, stratify=labels)
     return replace(split, train=np.sort(kept))
 
 
@@ -266,7 +271,7 @@ def _require_groups(index: Index, rows: IntArray, where: str) -> None:
         )
 
 
-def _folds(index: Index, units: IntArray, folds: int, seed: int, *, at_most: bool = False) -> list[IntArray]:
+def _folds(index: Index, units: IntArray, folds: int, seed: int, *, validation: bool = False) -> list[IntArray]:
     """Cut rows into folds by group, stratified by class; the same whatever the order of the files.
 
     Args:
@@ -274,12 +279,12 @@ def _folds(index: Index, units: IntArray, folds: int, seed: int, *, at_most: boo
         units: One row per photograph.
         folds: Number of folds.
         seed: Seeds the folds.
-        at_most: Take fewer folds, at least two, where a class has fewer groups.
+        validation: Only the first fold will be used; take fewer folds, at least two, where a class has fewer groups.
     """
     units = units[np.argsort(index.file[units])]
     labels, groups = index.label[units], index.group[units]
     numbers = [len(np.unique(groups[labels == k])) for k in range(len(index.classes))]
-    folds = max(2, min(folds, *numbers)) if at_most else folds
+    folds = max(2, min(folds, *numbers)) if validation else folds
     fewest = int(np.argmin(numbers))
     if folds < 2 or numbers[fewest] < folds:
         raise InputError(
@@ -290,7 +295,7 @@ def _folds(index: Index, units: IntArray, folds: int, seed: int, *, at_most: boo
         )
     cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(units, labels, groups)
     parts = [units[test] for _, test in cut]
-    for number, part in enumerate(parts):
+    for number, part in enumerate(parts[:1] if validation else parts):
         absent = np.setdiff1d(labels, index.label[part])
         if len(absent):
             raise InputError(
@@ -305,7 +310,7 @@ def _folds(index: Index, units: IntArray, folds: int, seed: int, *, at_most: boo
 def _cut(index: Index, rows: IntArray, seed: int) -> tuple[IntArray, IntArray]:
     """Cut a stratified share off some rows, by group where groups are known; both parts come back sorted."""
     if _known(index, rows) and len(np.unique(index.group[rows])) < len(rows):
-        part = _folds(index, _one_each(index, rows), VALIDATION_FOLDS, seed, at_most=True)[0]
+        part = _folds(index, _one_each(index, rows), VALIDATION_FOLDS, seed, validation=True)[0]
         cut_off = np.isin(index.group[rows], index.group[part])
         return np.sort(rows[~cut_off]), np.sort(rows[cut_off])
     counts = index.counts(rows)

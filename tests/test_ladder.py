@@ -1,0 +1,116 @@
+"""The ladder from end to end on a small set of real files: every rung and control, and nothing trained twice."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bloodcell.ladder import BACKGROUND, CNN, GEOMETRY, HISTOGRAM, RAW, RUNG_NAMES, RUNGS, jobs, main
+from tests.conftest import copy_some
+
+Climb = Callable[..., int]
+
+
+@pytest.fixture
+def climb(monkeypatch: pytest.MonkeyPatch) -> Climb:
+    """Types ``python -m bloodcell.ladder``; the exit code comes back."""
+
+    def run(*words: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["ladder", *words])
+        try:
+            main()
+        except SystemExit as stopped:
+            return int(stopped.code or 0)
+        return 0
+
+    return run
+
+
+def test_all_rungs_are_climbed_with_every_seed_and_the_controls_once() -> None:
+    todo = jobs([3, 4])
+    assert len(todo) == len(set(todo)) == len({job.name for job in todo})
+    for rung in RUNGS:
+        folds = set(range(5)) if rung == "grouped" else {0}
+        for seed in (3, 4):
+            assert {job.fold for job in todo if (job.model, job.rung, job.seed) == (CNN, rung, seed)} == folds
+    for model in (BACKGROUND, GEOMETRY):
+        assert {(job.rung, job.seed) for job in todo if job.model == model} == {("random", 3), ("grouped", 3)}
+    # One rung differs from another by its protocol alone.
+    of_random, of_official = (next(job for job in todo if job.rung == rung) for rung in ("random", "official"))
+    assert set(of_random.overrides) ^ set(of_official.overrides) == {"data.protocol=random", "data.protocol=official"}
+
+
+@pytest.mark.parametrize("seeds", ["", "0,a", "1.5"])
+def test_seeds_are_whole_numbers(climb: Climb, capfd: pytest.CaptureFixture[str], seeds: str) -> None:
+    assert climb(f"--seeds={seeds}") == 1
+    assert capfd.readouterr().err == f"error: --seeds: expected whole numbers, as 0,1,2, got {seeds}; correct it\n"
+
+
+def test_the_ladder_needs_the_real_set(climb: Climb, capfd: pytest.CaptureFixture[str]) -> None:
+    assert climb("--seeds=0") == 1
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert "expected the Kaggle set" in line
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_the_ladder_is_climbed_once(
+    real: Path, tmp_path: Path, climb: Climb, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = copy_some(real, tmp_path / "small", train=6, test=2, copies=4)
+    out = tmp_path / "ladder"
+    words = (
+        f"data.root={root}",
+        "data.test_per_class=8",
+        "data.image_size=[32,32]",
+        "model.widths=[4,8,8,8]",
+        "trainer.max_epochs=1",
+        "--seeds=0",
+        f"--out={out}",
+    )
+    assert climb(*words) == 0, capfd.readouterr().err
+    said = json.loads((out / "ladder.json").read_text())
+    rows = {(row["model"], row["rung"]): row for row in said["rows"]}
+    assert len(rows) == len(said["rows"])
+    assert set(rows) == {(model, rung) for model in (CNN, HISTOGRAM, RAW) for rung in RUNGS} | {
+        (model, rung) for model in (BACKGROUND, GEOMETRY) for rung in ("random", "grouped")
+    }
+    # Every photograph is tested once by the folds, in both views; only the masked ones may lack a place.
+    for (model, rung), row in rows.items():
+        wanted = {"random": 32, "official": 32, "official_strict": 32, "grouped": 128}[rung]
+        assert row["twin"]["images"] == wanted, (model, rung)
+        if rung != "random":
+            assert row["original"]["images"] == wanted // 4, (model, rung)
+        for view in ("twin", "original"):
+            score = row[view]["balanced_acc"]
+            assert 0 <= score["interval"][0] <= score["mean"] <= score["interval"][1] <= 1
+            assert len(score["seeds"]) == 1
+            assert row[view]["majority"] == pytest.approx(0.25) or rung == "random"
+    # Colours find the twin where there is one.
+    leaking, honest = (rows[HISTOGRAM, rung]["twin"]["balanced_acc"]["mean"] for rung in ("random", "grouped"))
+    assert leaking > 0.9
+    assert leaking > honest
+    # The same number of images in every training.
+    runs = {job.name: out / job.name for job in jobs([0])}
+    images = {json.loads((run / "manifest.json").read_text())["data"]["images"]["train"] for run in runs.values()}
+    assert images == {said["train_images"]}
+    table = (out / "ladder.md").read_text()
+    assert all(name in table for name in (*RUNG_NAMES.values(), CNN, BACKGROUND, GEOMETRY, HISTOGRAM, RAW))
+    assert (out / "ladder.png").stat().st_size > 10_000
+    assert table in capfd.readouterr().out
+
+    # Launched again it trains nothing; one that was taken away is trained again, and no other.
+    trained = {name: (run / "checkpoints" / "last.ckpt").stat().st_mtime_ns for name, run in runs.items()}
+    before = (out / "ladder.md").read_bytes(), (out / "ladder.json").read_bytes()
+    assert climb(*words) == 0
+    again = {name: (run / "checkpoints" / "last.ckpt").stat().st_mtime_ns for name, run in runs.items()}
+    assert again == trained
+    assert ((out / "ladder.md").read_bytes(), (out / "ladder.json").read_bytes()) == before
+
+    # Another recipe does not mix with it.
+    capfd.readouterr()
+    assert climb(*words, "optim.lr=0.5") == 1
+    assert f"{out}: expected a folder of trainings with the same overrides" in capfd.readouterr().err
