@@ -4,7 +4,7 @@ import base64
 import io
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -59,9 +59,10 @@ class Audited(NamedTuple):
         rows: Rows of the index that were looked at: those that the split uses.
         side: ``train``, ``validation`` or ``test`` of each.
         looks: Of each.
-        group: Field group of each: the known one, else what copies were joined to.
-        known: Whether groups were known before.
-        pairs: Positions of near duplicates that were found; empty if groups are known.
+        group: Group of each: what has one name, the same bytes or is a copy, directly or through others.
+        named: Group of each that was known before; ``""`` where none was.
+        pairs: Positions of near duplicates that were found among images whose copies are not known.
+        others: Files in class folders that are no images.
     """
 
     data: "BloodCells"
@@ -69,8 +70,14 @@ class Audited(NamedTuple):
     side: "StrArray"
     looks: list["Look"]
     group: "StrArray"
-    known: bool
+    named: "StrArray"
     pairs: list[tuple[int, int]]
+    others: list[str]
+
+    @property
+    def known(self) -> bool:
+        """Whether the group of every image was known before."""
+        return bool((self.named != "").all())
 
 
 def audit(cfg: DictConfig, out: Path) -> list[Finding]:
@@ -81,7 +88,7 @@ def audit(cfg: DictConfig, out: Path) -> list[Finding]:
         out: Folder for ``audit.html`` and ``audit.json``.
 
     Returns:
-        The findings, worst first.
+        The findings, worst first; without a leak that was waived.
 
     Raises:
         InputError: If the data cannot be found or split.
@@ -89,17 +96,17 @@ def audit(cfg: DictConfig, out: Path) -> list[Finding]:
     from bloodcell.build import build
 
     data: BloodCells = build(cfg.data, "data")
-    data.find()
-    seen = _look(data)
+    seen = _look(data, _find(data))
     checks = (
-        overlap, broken, as_published, same_bytes_across, conflicting_labels, near_copies, give_aways, balance, shapes,
-        cut_off,
+        overlap, broken, validation, as_published, same_bytes_across, conflicting_labels, near_copies, give_aways,
+        balance, shapes, cut_off,
     )  # fmt: skip
     findings = sorted((check(seen) for check in checks), key=lambda one: LEVELS.index(one.level))
     waived = bool(cfg.audit.allow_leak) and findings[0].level == "leak"
     content = {
-        "data": str(data.index.root),
+        "data": _readable(str(data.index.root)),
         "protocol": data.split.protocol,
+        "caveat": data.split.caveat,
         "images": {name: int((seen.side == name).sum()) for name in ("train", "validation", "test")},
         "groups_known": seen.known,
         "leak_waived": waived,
@@ -109,11 +116,31 @@ def audit(cfg: DictConfig, out: Path) -> list[Finding]:
     write_text(out / "audit.html", page(content, findings, seen))
     _print(findings, waived)
     print(f"page:    {out / 'audit.html'}\nnumbers: {out / 'audit.json'}", flush=True)
-    return [] if waived and not any(one.level == "broken" for one in findings) else findings
+    return [one for one in findings if not (waived and one.level == "leak")]
 
 
-def _look(data: "BloodCells") -> Audited:
-    from bloodcell.data import duplicates
+def _find(data: "BloodCells") -> list[str]:
+    """Index and split; what training would stop at, other files in class folders, is passed over and comes back."""
+    root = Path(data.root or "")
+    if data.source != "folder" or not root.is_dir():
+        data.find()
+        return []
+    from bloodcell.data.index import with_groups
+    from bloodcell.data.inspection import index_images
+
+    subsets = [name for name in ("train", "val", "test") if (root / name).is_dir()] or [""]
+    index, others = index_images(root, subsets)
+    if not others:
+        data.find()
+        return []
+    table = root / "groups.csv"
+    data.index = with_groups(index, table if table.is_file() else None, data.group_pattern)
+    data.split = data._split(data.index)
+    return others
+
+
+def _look(data: "BloodCells", others: list[str]) -> Audited:
+    from bloodcell.data.duplicates import copies, joined
     from bloodcell.data.fingerprint import progress_bar
     from bloodcell.data.inspection import inspect
 
@@ -121,29 +148,30 @@ def _look(data: "BloodCells") -> Audited:
     parts = {"train": split.train, "validation": split.val if split.choice else split.val[:0], "test": split.test}
     rows = np.concatenate(list(parts.values()))
     side = np.repeat(list(parts), [len(part) for part in parts.values()])
-    known = bool((data.index.group[rows] != "").all())
     with progress_bar() as progress:
-        task = progress.add_task("looking at files", total=len(rows))
-        looks = inspect(data.index, rows, workers, lambda: progress.advance(task))
-        pairs = [] if known else duplicates.same_picture(looks)
-        if not known and duplicates.can_register():
-            near = sorted({*pairs, *duplicates.candidates(looks)})
-            steps = len({one for pair in near for one in pair}) + len({first for first, _ in near})
-            task = progress.add_task("registering", total=steps)
-            pairs = duplicates.registered(data.index, rows, near, workers, lambda: progress.advance(task))
-    group = data.index.group[rows] if known else _joined(looks, pairs)
-    return Audited(data, rows, side, looks, group, known, pairs)
+
+        def steps(what: str, total: int) -> Callable[[], None]:
+            task = progress.add_task(what, total=total)
+            return lambda: progress.advance(task)
+
+        looks = inspect(data.index, rows, workers, steps("looking at files", len(rows)))
+        named = _named(data, rows, looks)
+        # Groups that a user names say what belongs together; that nothing else does is to be seen.
+        asked = np.arange(len(rows)) if data.source == "folder" else np.flatnonzero(named == "")
+        pairs = copies(data.index, rows, looks, asked, workers, steps)
+    return Audited(data, rows, side, looks, joined(named, looks, pairs), named, pairs, others)
 
 
-def _joined(looks: Sequence["Look"], pairs: Sequence[tuple[int, int]]) -> "StrArray":
-    """Groups of copies: the same bytes, or near duplicates, directly or through others."""
-    from bloodcell.data.duplicates import same_bytes
-    from bloodcell.data.groups import groups
+def _named(data: "BloodCells", rows: "IntArray", looks: "Sequence[Look]") -> "StrArray":
+    """Groups known beforehand; the lineage table knows nothing of a file with other bytes than it saw."""
+    if data.source != "blood_cells":
+        return data.index.group[rows]
+    from bloodcell.data.lineage import read_lineage
 
-    same = [(one[0], other) for one in same_bytes(looks) for other in one[1:]]
-    names = [str(position) for position in range(len(looks))]
-    found = groups(names, [(str(one), str(other)) for one, other in (*same, *pairs)])
-    return np.array([found[name] for name in names])
+    images = read_lineage(data.tables).images
+    files = [images.get(str(file)) for file in data.index.file[rows]]
+    changed = [file is not None and file.sha256 != look.sha256 for file, look in zip(files, looks, strict=True)]
+    return np.where(changed, "", data.index.group[rows])
 
 
 def overlap(seen: Audited) -> Finding:
@@ -161,26 +189,52 @@ def overlap(seen: Audited) -> Finding:
         f"Yes: {len(shared):,} of the {numbers['test_groups']:,} {what} of the test images are in the training images "
         f"too; {images:,} of {int(test.sum()):,} test images belong to them."
     )
-    examples = [
-        [int(seen.rows[np.flatnonzero((seen.group == name) & side)[0]]) for side in (~test, test)]
-        for name in shared[:: max(1, len(shared) // EXAMPLES)][:EXAMPLES]
-    ]
     todo = (
         "A result on this split measures memory in part. Split by group: data.protocol=grouped or official_strict for "
         "the Kaggle set, groups.csv and data.protocol=grouped for a folder. Left: training, right: test."
     )
-    return Finding("leak", title, says, todo, numbers, examples)
+    where = [side for side in ("train", "validation") if np.isin(shared, seen.group[seen.side == side]).any()]
+    return Finding("leak", title, says, todo, numbers, _across(seen, shared, where[0], "test"))
+
+
+def _across(seen: Audited, shared: "StrArray", one: str, other: str) -> list[list[int]]:
+    """Rows to show: of some groups an image on the one side and an image on the other, copies where they are known."""
+    found = []
+    for name in shared:
+        first, second = (np.flatnonzero((seen.group == name) & (seen.side == side)) for side in (one, other))
+        if len(first) and len(second):
+            found.append([int(seen.rows[first[0]]), int(seen.rows[second[0]])])
+    return found[:: max(1, len(found) // EXAMPLES)][:EXAMPLES]
 
 
 def broken(seen: Audited) -> Finding:
-    """Files that cannot be decoded."""
-    bad = [position for position, look in enumerate(seen.looks) if look.error]
-    files = [str(seen.data.index.file[seen.rows[position]]) for position in bad]
-    numbers = {"files": {file: seen.looks[position].error for file, position in zip(files, bad, strict=True)}}
+    """Files that training would stop at: they cannot be decoded, or are no images."""
+    bad = {str(seen.data.index.file[row]): look.error for row, look in zip(seen.rows, seen.looks, strict=True)}
+    bad = {file: error for file, error in bad.items() if error}
+    bad |= dict.fromkeys(seen.others, "no image by its ending")
     title = "Can every file be decoded?"
     if not bad:
-        return Finding("fine", title, f"Yes, all {len(seen.looks):,}.", "", numbers)
-    return Finding("broken", title, f"No: {_some(files)}.", "Replace or remove them: training would stop.", numbers)
+        return Finding("fine", title, f"Yes, all {len(seen.looks):,}.", "", {"files": bad})
+    says = f"No, {len(bad):,} cannot: {_some([f'{file} ({error})' for file, error in bad.items()])}."
+    todo = "Training would stop at them: replace them, or move them elsewhere."
+    return Finding("broken", title, says, todo, {"files": bad})
+
+
+def validation(seen: Audited) -> Finding:
+    """Whether a checkpoint would be chosen on images that were learnt from."""
+    learnt, chosen = seen.group[seen.side == "train"], seen.group[seen.side == "validation"]
+    shared = np.intersect1d(learnt, chosen)
+    images = int(np.isin(chosen, shared).sum())
+    numbers = {"shared_groups": len(shared), "groups": len(np.unique(chosen)), "images_in_them": images}
+    title = "Do validation data overlap training data?"
+    if not len(shared):
+        return Finding("fine", title, "No." if len(chosen) else "There are no validation data.", "", numbers)
+    says = (
+        f"Yes: {len(shared):,} of the {numbers['groups']:,} groups of the validation images are in the training images "
+        f"too; {images:,} of {len(chosen):,} validation images belong to them."
+    )
+    todo = "Validation numbers flatter, and a checkpoint chosen by them may be the one that remembers best."
+    return Finding("look", title, says, todo, numbers, _across(seen, shared, "train", "validation"))
 
 
 def as_published(seen: Audited) -> Finding:
@@ -223,11 +277,8 @@ def same_bytes_across(seen: Audited) -> Finding:
 
 def conflicting_labels(seen: Audited) -> Finding:
     """The same picture under two labels."""
-    from bloodcell.data.duplicates import same_bytes
-
     index = seen.data.index
-    pairs = [(one[0], other) for one in same_bytes(seen.looks) for other in one[1:]] + seen.pairs
-    apart = [pair for pair in pairs if index.label[seen.rows[pair[0]]] != index.label[seen.rows[pair[1]]]]
+    apart = [pair for pair in _copies(seen) if index.label[seen.rows[pair[0]]] != index.label[seen.rows[pair[1]]]]
     examples = [[int(seen.rows[one]), int(seen.rows[other])] for one, other in apart]
     examples += _known_conflicts(seen)
     files = [[str(index.file[row]) for row in pair] for pair in examples]
@@ -238,6 +289,13 @@ def conflicting_labels(seen: Audited) -> Finding:
     return Finding(
         "look", title, f"{len(files):,} pair{'s' * (len(files) > 1)}.", todo, {"pairs": files}, examples[:EXAMPLES]
     )
+
+
+def _copies(seen: Audited) -> list[tuple[int, int]]:
+    """Positions of pairs with the same bytes, then of those that were found to be copies."""
+    from bloodcell.data.duplicates import same_bytes
+
+    return [(one[0], other) for one in same_bytes(seen.looks) for other in one[1:]] + seen.pairs
 
 
 def _known_conflicts(seen: Audited) -> list[list[int]]:
@@ -254,23 +312,33 @@ def _known_conflicts(seen: Audited) -> list[list[int]]:
 
 
 def near_copies(seen: Audited) -> Finding:
-    """Copies of one picture: from the lineage, or found by their pixels."""
+    """Copies of one picture: from the lineage, or found by their bytes and pixels."""
     from bloodcell.data.duplicates import can_register
 
-    numbers = {"images": len(seen.group), "groups": len(np.unique(seen.group)), "pairs_found": len(seen.pairs)}
+    apart = [pair for pair in _copies(seen) if seen.known and seen.named[pair[0]] != seen.named[pair[1]]]
+    numbers = {
+        "images": len(seen.group),
+        "groups": len(np.unique(seen.group)),
+        "pairs_found": len(seen.pairs),
+        "pairs_in_two_known_groups": len(apart),
+    }
     title = "Are images copies of one another?"
     said = f"{numbers['images']:,} images fall into {numbers['groups']:,} groups"
-    if seen.known:
-        says = f"{said} that are known beforehand."
+    if seen.known and not apart:
+        says = f"{said}; which images belong together was known beforehand."
         return Finding("known", title, says, "Intervals must count groups, not images.", numbers)
     how = "flips, quarter turns and, registered by their pixels, rotated, shifted and sheared ones"
     if not can_register():
         how = "flips and quarter turns only; rotated copies need OpenCV: pip install opencv-python-headless"
-    examples = [[int(seen.rows[one]), int(seen.rows[other])] for one, other in seen.pairs[:EXAMPLES]]
-    if not seen.pairs:
+    if not seen.pairs and not apart:
         return Finding("fine", title, f"None was found (looked for: {how}).", "", numbers)
+    says = f"{said} of copies (looked for: {how})."
     todo = "What the search finds is a lower bound. Intervals must count groups, not images."
-    return Finding("look", title, f"{said} of copies (looked for: {how}).", todo, numbers, examples)
+    if apart:
+        says += f" Pairs of copies that were given two different groups: {len(apart):,}."
+        todo = "Correct the groups: a split by them has copies on two sides."
+    examples = [[int(seen.rows[one]), int(seen.rows[other])] for one, other in (apart or seen.pairs)[:EXAMPLES]]
+    return Finding("look", title, says, todo, numbers, examples)
 
 
 def give_aways(seen: Audited) -> Finding:
@@ -392,7 +460,7 @@ def page(content: dict[str, Any], findings: Sequence[Finding], seen: Audited) ->
 
     index = seen.data.index
     shown = [
-        [[(_thumbnail(index.path(row)), str(index.file[row])) for row in rows] for rows in one.examples]
+        [[(_thumbnail(index.path(row)), _readable(str(index.file[row]))) for row in rows] for rows in one.examples]
         for one in findings
     ]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -416,7 +484,12 @@ def _thumbnail(path: Path) -> str:
 
 
 def _some(files: Sequence[str]) -> str:
-    return ", ".join(files[:5]) + (f" and {len(files) - 5:,} more" if len(files) > 5 else "")
+    return ", ".join(map(_readable, files[:5])) + (f" and {len(files) - 5:,} more" if len(files) > 5 else "")
+
+
+def _readable(name: str) -> str:
+    """A name from a stranger's disk: control characters and broken encodings as escapes, so that it can be shown."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
 
 
 def _print(findings: Sequence[Finding], waived: bool) -> None:

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image, ImageFilter
 
 from bloodcell.audit import main
+from bloodcell.data.download import find_images
+from tests.conftest import copy_some
 
 
 def smear(seed: int) -> Image.Image:
@@ -57,8 +59,8 @@ def answer(content: dict[str, Any], title: str) -> dict[str, Any]:
 def test_a_clean_folder_passes(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, content, page = audit(monkeypatch, clean)
     assert code == 0
-    assert answer(content, "overlap")["shared_groups"] == 0
-    assert answer(content, "overlap")["level"] == answer(content, "copies")["level"] == "fine"
+    assert answer(content, "Do test data")["shared_groups"] == 0
+    assert answer(content, "Do test data")["level"] == answer(content, "copies")["level"] == "fine"
     assert answer(content, "decoded")["level"] == "fine"
     assert content["images"]["test"] == 6
     assert 'src="http' not in page
@@ -79,7 +81,7 @@ def test_a_copy_across_the_split_is_a_leak_unless_it_is_waived(
         image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).rotate(15 if change == "rotated" else 0).save(target)
     code, content, page = audit(monkeypatch, clean)
     assert code == 1
-    assert answer(content, "overlap")["shared_groups"] == 1
+    assert answer(content, "Do test data")["shared_groups"] == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: audit: expected no group on two sides, got Yes: 1 of the 6")
     assert "copy.png" in page
@@ -128,7 +130,90 @@ def test_known_groups_are_used(clean: Path, monkeypatch: pytest.MonkeyPatch) -> 
     code, content, _ = audit(monkeypatch, clean)
     assert code == 1
     assert content["groups_known"]
-    assert answer(content, "overlap")["shared_groups"] == 2
+    assert answer(content, "Do test data")["shared_groups"] == 2
+
+
+@pytest.mark.parametrize("change", ["same bytes", "flipped"])
+def test_a_copy_in_another_known_group_is_a_leak(clean: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    pytest.importorskip("cv2")
+    source = min((clean / "test").rglob("*.png"))
+    image = Image.open(source)
+    image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if change == "flipped" else image
+    target = clean / "train" / source.parent.name / "copy.png"
+    image.save(target) if change == "flipped" else shutil.copyfile(source, target)
+    files = sorted(path.relative_to(clean).as_posix() for path in clean.rglob("*.png"))
+    (clean / "groups.csv").write_text("\n".join(["file,group", *(f"{file},{file}" for file in files)]))
+    code, content, _ = audit(monkeypatch, clean)
+    assert code == 1
+    assert answer(content, "Do test data")["shared_groups"] == 1
+    assert answer(content, "copies")["pairs_in_two_known_groups"] == 1
+
+
+def test_what_training_would_stop_at_is_a_finding_that_no_waiver_covers(
+    clean: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = min((clean / "test").rglob("*.png"))
+    shutil.copyfile(source, clean / "train" / source.parent.name / "copy.png")
+    (clean / "train" / "A" / "notes.txt").write_text("cells")
+    strange = bytes(clean / "train" / "A") + b"/\xff\x1b[31m.png"  # no UTF-8, and would colour a terminal
+    with open(strange, "wb") as file:  # noqa: PTH123  # a path of bytes
+        file.write(b"")
+    code, content, page = audit(monkeypatch, clean, "audit.allow_leak=true")
+    assert code == 1
+    found = answer(content, "decoded")["files"]
+    assert found["train/A/notes.txt"] == "no image by its ending"
+    assert sorted(found.values()) == ["an empty file", "no image by its ending"]
+    out, err = capsys.readouterr()
+    assert "WAIVED" in out
+    assert err.splitlines()[-1].startswith("error: audit: expected files that can be decoded")
+    assert "\x1b[31m" not in out + err + page
+    assert "\\x1b[31m.png" in page
+
+
+def test_validation_images_that_are_learnt_from_are_said_and_no_gate(
+    clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = min((clean / "train").rglob("*.png"))
+    for name in "AB":
+        (clean / "val" / name).mkdir(parents=True)
+        smear(500 + ord(name)).save(clean / "val" / name / "other.png")
+    shutil.copyfile(source, clean / "val" / source.parent.name / "copy.png")
+    code, content, _ = audit(monkeypatch, clean)
+    assert code == 0
+    found = answer(content, "Do validation data")
+    assert (found["level"], found["shared_groups"], found["images_in_them"]) == ("look", 1, 1)
+
+
+def test_without_opencv_the_audit_says_what_it_left_out(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bloodcell.data.duplicates.find_spec", lambda name: None)
+    source = min((clean / "test").rglob("*.png"))
+    Image.open(source).rotate(90, expand=True).save(clean / "train" / source.parent.name / "copy.png")
+    code, content, _ = audit(monkeypatch, clean)
+    assert code == 1
+    assert "rotated copies need OpenCV" in answer(content, "copies")["says"]
+
+
+@pytest.mark.real
+def test_the_lineage_speaks_for_the_files_it_knows_and_pixels_for_the_rest(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cv2")
+    root = copy_some(real, tmp_path / "kaggle", train=4, test=1, copies=3)
+    words = (f"data.root={root}", "data=blood_cells", "data.protocol=official")
+    code, content, _ = audit(monkeypatch, root, *words)
+    assert (code, content["groups_known"]) == (0, True)
+    assert answer(content, "lineage table")["changed"] == []
+    shutil.rmtree("runs")
+    images = find_images(root)
+    source, changed = min(images.glob("TEST/MONOCYTE/*")), min(images.glob("TRAIN/MONOCYTE/*"))
+    Image.open(source).rotate(10).save(images / "TRAIN" / "MONOCYTE" / "new.jpeg")
+    Image.open(changed).save(changed, quality=60)
+    code, content, _ = audit(monkeypatch, root, *words)
+    assert (code, content["groups_known"]) == (1, False)
+    assert answer(content, "Do test data")["shared_groups"] == 1
+    found = answer(content, "lineage table")
+    assert found["changed"] == [f"TRAIN/MONOCYTE/{changed.name}"]
+    assert found["not_in_table"] == ["TRAIN/MONOCYTE/new.jpeg"]
 
 
 def test_a_folder_that_is_not_there_is_one_line(
