@@ -135,7 +135,7 @@ def _find(data: "BloodCells") -> list[str]:
         return []
     table = root / "groups.csv"
     data.index = with_groups(index, table if table.is_file() else None, data.group_pattern)
-    data.split = data._split(data.index)
+    data.split = data.cut(data.index)
     return others
 
 
@@ -270,7 +270,9 @@ def same_bytes_across(seen: Audited) -> Finding:
     title = "Is any file there twice?"
     if not found:
         return Finding("fine", title, "No two files have the same bytes.", "", numbers)
-    says = f"{len(found):,} sets of files have the same bytes, {len(across):,} of them on two sides of the split."
+    says = (
+        f"Yes. Sets of files with the same bytes: {len(found):,}, of them on two sides of the split: {len(across):,}."
+    )
     examples = [[int(seen.rows[position]) for position in one[:2]] for one in (across or found)[:EXAMPLES]]
     return Finding("look", title, says, "Keep one of each.", numbers, examples)
 
@@ -286,9 +288,8 @@ def conflicting_labels(seen: Audited) -> Finding:
     if not examples:
         return Finding("fine", title, "None was found.", "", {"pairs": files})
     todo = "At least one label of each pair is wrong. Let somebody who knows the cells decide."
-    return Finding(
-        "look", title, f"{len(files):,} pair{'s' * (len(files) > 1)}.", todo, {"pairs": files}, examples[:EXAMPLES]
-    )
+    says = f"Yes. Pairs that show the same, one under one label and one under another: {len(files):,}."
+    return Finding("look", title, says, todo, {"pairs": files}, examples[:EXAMPLES])
 
 
 def _copies(seen: Audited) -> list[tuple[int, int]]:
@@ -426,7 +427,7 @@ def shapes(seen: Audited) -> Finding:
     common = kinds.most_common(1)[0][0]
     odd = [int(row) for row, look in zip(seen.rows, seen.looks, strict=True)
            if not look.error and (*look.shape, look.mode) != common]  # fmt: skip
-    todo = "Training resizes all to one size and reads RGB; transparency is dropped, shapes are squeezed."
+    todo = "Training resizes all and reads RGB: shapes are squeezed, transparency is dropped, 16 bits are clipped."
     return Finding("look", title, f"No: {', '.join(words)}.", todo, numbers, [[row] for row in odd[:EXAMPLES]])
 
 

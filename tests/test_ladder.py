@@ -112,5 +112,5 @@ def test_the_ladder_is_climbed_once(
 
     # Another recipe does not mix with it.
     capfd.readouterr()
-    assert climb(*words, "optim.lr=0.5") == 1
+    assert climb("optim.lr=0.5", *words) == 1
     assert f"{out}: expected a folder of trainings with the same overrides" in capfd.readouterr().err

@@ -281,7 +281,7 @@ class BloodCells(L.LightningDataModule):
             images = self._find_real()
             if images is not None:
                 index = index_blood_cells(images, read_lineage(self.tables))
-                return index, self._split(index)
+                return index, self.cut(index)
             self.source, self.root = "synthetic", None
         if self.source == "synthetic":
             root = Path(self.root) if self.root else self._render()
@@ -293,9 +293,10 @@ class BloodCells(L.LightningDataModule):
         index = with_groups(
             index_folders(root, subsets or [""]), table if table.is_file() else None, self.group_pattern
         )
-        return index, self._split(index)
+        return index, self.cut(index)
 
-    def _split(self, index: Index) -> Split:
+    def cut(self, index: Index) -> Split:
+        """Split an index by the protocol."""
         match self.protocol:
             case "random":
                 return random_split(index, self.split_seed, self.test_per_class)
