@@ -300,7 +300,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides for every training")
     parser.add_argument("--seeds", default="0,1,2", help="seeds of the trainings (default: 0,1,2)")
     parser.add_argument("--out", type=Path, default=Path("runs/ladder"), help="folder (default: runs/ladder)")
-    words = parser.parse_args()
+    words = parser.parse_intermixed_args()  # overrides and options in any order
     run_command(lambda: run_ladder(words.overrides, _seeds(words.seeds), words.out))
 
 

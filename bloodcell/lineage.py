@@ -25,7 +25,9 @@ from bloodcell.data.lineage import (
     ImageRow,
     Lineage,
     MicrographRow,
+    across_split,
     check_hashes,
+    conflicts,
     read_lineage,
     write_lineage,
 )
@@ -40,7 +42,7 @@ from bloodcell.data.micrographs import (
     read_labels,
 )
 from bloodcell.errors import InputError
-from bloodcell.rundir import manifest, write_json
+from bloodcell.rundir import manifest, now, write_json
 
 if TYPE_CHECKING:  # OpenCV is an extra: --check and --help must not need it
     from bloodcell.data.registration import Atlas, Fit
@@ -207,29 +209,6 @@ def summary(lineage: Lineage) -> dict[str, object]:
     }
 
 
-def across_split(lineage: Lineage) -> list[FieldPair]:
-    """Overlapping photographs of which one is in TRAIN and the other in TEST."""
-    subset = {name: row.subset for name, row in lineage.micrographs.items()}
-    return [pair for pair in lineage.pairs if {subset[pair.first], subset[pair.second]} == {"TRAIN", "TEST"}]
-
-
-def conflicts(lineage: Lineage) -> list[FieldPair]:
-    """Overlapping photographs whose white cell is the same, each with one label, and the two differ."""
-    return [pair for pair in lineage.pairs if _same_cell(pair, lineage) and len(_labels(pair, lineage)) == 2]
-
-
-def _labels(pair: FieldPair, lineage: Lineage) -> set[str]:
-    """The labels of a pair; a photograph of several cells says nothing of one of them."""
-    labels = [lineage.micrographs[name].label for name in (pair.first, pair.second)]
-    return {label for label in labels if label and "," not in label}
-
-
-def _same_cell(pair: FieldPair, lineage: Lineage) -> bool:
-    one, other = lineage.micrographs[pair.first], lineage.micrographs[pair.second]
-    apart = math.hypot(one.cell_x - other.cell_x - pair.shift_x / 2, one.cell_y - other.cell_y - pair.shift_y / 2)
-    return apart < min(one.cell_width, other.cell_width) / 2
-
-
 def _name(pair: FieldPair) -> str:
     return f"{pair.first}/{pair.second}"
 
@@ -259,7 +238,7 @@ def check(images: Path, tables: Path = SHIPPED) -> int:
     """Compare the images on disk with the table, by name and SHA-256.
 
     Returns:
-        Number of images compared.
+        Number of images compared, originals included if they are there.
 
     Raises:
         InputError: If an image is missing or another one.
@@ -273,8 +252,13 @@ def check(images: Path, tables: Path = SHIPPED) -> int:
             got="no such file" + (f" ({len(missing):,} are missing)" if len(missing) > 1 else ""),
             fix="get the complete set again (`make data`)",
         )
-    check_hashes(digests(lineage.images, images), lineage)
-    return len(lineage.images)
+    found = digests(lineage.images, images)
+    folder = originals_of(images)
+    if folder.is_dir():  # training on copies does not need them, so they may be missing altogether
+        originals = digests([path.name for path in micrograph_files(folder).values()], folder)
+        found |= {f"ORIGINAL/{name}": digest for name, digest in originals.items()}
+    check_hashes(found, lineage)
+    return len(found)
 
 
 def _print(said: Mapping[str, object]) -> None:
@@ -289,7 +273,7 @@ def _print(said: Mapping[str, object]) -> None:
 def _recover_and_write(root: str | None, out: Path, workers: int) -> None:
     import resource
 
-    started = time.perf_counter()
+    begun, started = now(), time.perf_counter()
     images = _images(root)
     if find_spec("cv2") is None:
         raise InputError(
@@ -301,7 +285,7 @@ def _recover_and_write(root: str | None, out: Path, workers: int) -> None:
     write_lineage(lineage, out)
     said = summary(lineage)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    cost = {"wall_seconds": round(took), "threads": workers, "peak_memory_bytes": memory}
+    cost = {"started": begun, "wall_seconds": round(took), "threads": workers, "peak_memory_bytes": memory}
     write_json(out / "lineage.json", said)
     write_json(out / "manifest.json", {**manifest({}, {"fingerprint": _fingerprint(lineage)}), **cost})
     write_pictures(lineage, originals_of(images), out)

@@ -218,12 +218,6 @@ def test_permutation_counts_groups_and_not_images(monkeypatch: pytest.MonkeyPatc
     assert comparison.group_permutation(labels, labels, two, groups, 3).p == pytest.approx(2 / 8, abs=0.02)
 
 
-def test_holm_by_hand() -> None:
-    assert comparison.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert comparison.holm([0.9, 0.8]) == [1, 1]
-    assert comparison.holm([]) == []
-
-
 # --- calibration ---
 
 
@@ -330,3 +324,24 @@ def test_reliability_diagram_shows_every_bin(spoken: tuple[np.ndarray, np.ndarra
         pytest.approx((part.right.low, part.right.high)) for part in bins
     ]
     assert axes.get_ylim()[0] < min(part.right.low for part in bins)
+
+
+# --- what the documentation says of coverage ---
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("numbers", "least", "most"), [((13, 6, 4, 48), 0.75, 0.9), ((88, 33, 20, 207), 0.91, 0.98)])
+def test_the_bootstrap_is_too_narrow_for_four_monocytes_and_about_right_for_twenty(
+    numbers: tuple[int, ...], least: float, most: float
+) -> None:
+    rng = np.random.default_rng(0)
+    recalls = np.array([0.85, 0.95, 0.75, 0.9])
+    labels = np.repeat(np.arange(4), numbers)
+    groups = np.arange(len(labels)).astype(str)
+    covered = []
+    for draw in range(600):
+        right = rng.random(len(labels)) < recalls[labels]
+        said = np.where(right, labels, (labels + 1) % 4)
+        found = intervals.bootstrap_intervals(labels, said, groups, 4, resamples=500, seed=draw)["balanced_acc"]
+        covered.append(found.low <= recalls.mean() <= found.high)
+    assert least < np.mean(covered) < most

@@ -197,9 +197,13 @@ class BloodCells(L.LightningDataModule):
             mask_pixels(self._pixels, self.index, self.mask)
         self._labels = torch.from_numpy(self.index.label)
 
-    def find(self) -> None:
-        """Find, index and split the images without looking into them."""
-        self.index, self.split = self._index_and_split()
+    def find(self, others: list[str] | None = None) -> None:
+        """Find, index and split the images without looking into them.
+
+        Args:
+            others: Takes the files of a folder that are no images; ``None`` to stop at the first.
+        """
+        self.index, self.split = self._index_and_split(others)
         if self.train_images is not None:
             self.split = fewer_training_images(self.index, self.split, self.train_images, self.split_seed)
         if self.mask is not None:
@@ -276,12 +280,12 @@ class BloodCells(L.LightningDataModule):
         own = torch.Generator()
         return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=_as_is, generator=own)
 
-    def _index_and_split(self) -> tuple[Index, Split]:
+    def _index_and_split(self, others: list[str] | None) -> tuple[Index, Split]:
         if self.source == "blood_cells":
             images = self._find_real()
             if images is not None:
                 index = index_blood_cells(images, read_lineage(self.tables))
-                return index, self.cut(index)
+                return index, self._split(index)
             self.source, self.root = "synthetic", None
         if self.source == "synthetic":
             root = Path(self.root) if self.root else self._render()
@@ -291,12 +295,11 @@ class BloodCells(L.LightningDataModule):
         subsets = [name for name in ("train", "val", "test") if (root / name).is_dir()]
         table = root / "groups.csv"
         index = with_groups(
-            index_folders(root, subsets or [""]), table if table.is_file() else None, self.group_pattern
+            index_folders(root, subsets or [""], others=others), table if table.is_file() else None, self.group_pattern
         )
-        return index, self.cut(index)
+        return index, self._split(index)
 
-    def cut(self, index: Index) -> Split:
-        """Split an index by the protocol."""
+    def _split(self, index: Index) -> Split:
         match self.protocol:
             case "random":
                 return random_split(index, self.split_seed, self.test_per_class)

@@ -104,7 +104,9 @@ class VisibleFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no ty
         return names, {name: number for number, name in enumerate(names)}
 
 
-def index_folders(root: Path, subsets: Sequence[str], *, independent: bool = False) -> Index:
+def index_folders(
+    root: Path, subsets: Sequence[str], *, independent: bool = False, others: list[str] | None = None
+) -> Index:
     """Index ImageFolder trees.
 
     Args:
@@ -112,6 +114,7 @@ def index_folders(root: Path, subsets: Sequence[str], *, independent: bool = Fal
         subsets: Names of the trees below ``root`` (``["TRAIN", "TEST"]``), or ``[""]`` for ``root`` itself.
         independent: Whether each image is a micrograph of its own, as synthetic smears are; its field
             group is then its own name.
+        others: Takes the paths of files that are none of the image types; ``None`` to stop at the first.
 
     Returns:
         The index, subsets in the order given, files sorted by name.
@@ -120,7 +123,10 @@ def index_folders(root: Path, subsets: Sequence[str], *, independent: bool = Fal
         InputError: If a folder is missing, a class has no image or is not in every tree, or a file is
             none of the image types that are read.
     """
-    trees = {subset: _image_folder(root / subset) for subset in subsets}
+    strange: list[Path] | None = None if others is None else []
+    trees = {subset: _image_folder(root / subset, strange) for subset in subsets}
+    if others is not None:
+        others += [path.relative_to(root).as_posix() for path in strange or []]
     first = next(iter(trees.values()))
     for subset, tree in trees.items():
         if tree.classes != first.classes:
@@ -242,8 +248,13 @@ def with_groups(index: Index, table: Path | None, pattern: str | None) -> Index:
 def _read_groups(table: Path) -> Mapping[str, str]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            return {row["file"]: row["group"].strip() for row in csv.DictReader(file)}
-    except (OSError, KeyError, UnicodeDecodeError, AttributeError, csv.Error) as error:
+            rows = [(row["file"], (row["group"] or "").strip()) for row in csv.DictReader(file)]
+        found: dict[str, str] = {}
+        for name, group in rows:
+            if found.setdefault(name, group) != group:
+                raise ValueError(f"{name} in the groups {found[name]} and {group}")
+        return found
+    except (OSError, KeyError, ValueError, csv.Error) as error:
         raise InputError(
             str(table),
             expected="a CSV with the columns file and group",
@@ -265,7 +276,7 @@ def _first_bracket(pattern: str, file: str) -> str:
         ) from error
 
 
-def _image_folder(folder: Path) -> ImageFolder:
+def _image_folder(folder: Path, others: list[Path] | None) -> ImageFolder:
     """Open one ImageFolder tree after a look at what would make it fail or mislead."""
     if not folder.is_dir():
         raise InputError(
@@ -283,24 +294,30 @@ def _image_folder(folder: Path) -> ImageFolder:
             fix="check data.root",
         )
     for entry in classes:
-        _check_class_folder(entry)
-    return VisibleFolder(folder, is_valid_file=lambda path: not Path(path).name.startswith("."))
+        _check_class_folder(entry, others)
+    return VisibleFolder(folder, is_valid_file=_is_image)
 
 
-def _check_class_folder(folder: Path) -> None:
+def _is_image(path: str | Path) -> bool:
+    return not Path(path).name.startswith(".") and Path(path).suffix.lower() in IMG_EXTENSIONS
+
+
+def _check_class_folder(folder: Path, others: list[Path] | None) -> None:
     files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-    if not files:
-        raise InputError(
-            str(folder),
-            expected="at least one image",
-            got="an empty class",
-            fix="add images or remove the folder",
-        )
-    other = sorted(path for path in files if path.suffix.lower() not in IMG_EXTENSIONS)
-    if other:
+    other = sorted(path for path in files if not _is_image(path))
+    if others is not None:
+        others += other
+    elif other:
         raise InputError(
             str(other[0]),
             expected=f"images only ({' '.join(IMG_EXTENSIONS)})",
             got=f"{len(other)} other file(s) in the class folder",
             fix="move them elsewhere",
+        )
+    if len(files) == len(other):
+        raise InputError(
+            str(folder),
+            expected="at least one image",
+            got="an empty class",
+            fix="add images or remove the folder",
         )

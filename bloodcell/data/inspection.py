@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -11,56 +11,14 @@ import imagehash
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from bloodcell.data.colours import colour_histogram
-from bloodcell.data.index import Index, IntArray, VisibleFolder, index_folders
+from bloodcell.data.index import Index, IntArray
 
 # Width of the border whose colour is looked at, as a share of the shorter side.
 BORDER = 0.02
 # All that flips and quarter turns can make of a picture.
 TURNS = (None, *Image.Transpose)
-
-
-def index_images(root: Path, subsets: Sequence[str]) -> tuple[Index, list[str]]:
-    """Index ImageFolder trees as :func:`bloodcell.data.index.index_folders` does, but pass over other files.
-
-    Args:
-        root: The folder that holds the trees.
-        subsets: Names of the trees below ``root``, or ``[""]`` for ``root`` itself.
-
-    Returns:
-        The index, and the files in class folders that training would stop at: they are none of the image types.
-
-    Raises:
-        InputError: If a class is not in every tree.
-    """
-    trees = [VisibleFolder(root / name, is_valid_file=_visible, allow_empty=True) for name in subsets]
-    if len({tuple(tree.classes) for tree in trees}) != 1:
-        index_folders(root, subsets)  # says what is wrong
-    found = [
-        (Path(path).relative_to(root).as_posix(), label, subset)
-        for subset, tree in zip(subsets, trees, strict=True)
-        for path, label in tree.samples
-    ]
-    others = [file for file, _, _ in found if Path(file).suffix.lower() not in IMG_EXTENSIONS]
-    kept = [one for one in found if Path(one[0]).suffix.lower() in IMG_EXTENSIONS]
-    none = np.full(len(kept), "")
-    return Index(
-        root,
-        tuple(trees[0].classes),
-        np.array([file for file, _, _ in kept], dtype=str),
-        np.array([label for _, label, _ in kept], dtype=np.int64),
-        np.array([subset for _, _, subset in kept], dtype=str),
-        none,
-        none,
-        np.full(len(kept), "image"),
-        np.full((len(kept), 2), np.nan),
-    ), others
-
-
-def _visible(path: str) -> bool:
-    return not Path(path).name.startswith(".")
 
 
 class Look(NamedTuple):

@@ -7,6 +7,7 @@ content hashes: ``lineage.csv.gz`` (an image a row), ``micrographs.csv`` and ``f
 import csv
 import gzip
 import io
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -180,11 +181,34 @@ def check_hashes(digests: Mapping[str, str], lineage: Lineage) -> None:
 
 
 def _known_digest(file: str, lineage: Lineage) -> str:
-    """What the table says of a copy, or of an original as the index names it (``ORIGINAL/CLASS/BloodImage_N.jpg``)."""
+    """What the table says of a copy, or of an original as ``ORIGINAL/.../BloodImage_N.jpg``."""
     if file.startswith("ORIGINAL/"):
         row = lineage.micrographs.get(str(int(file.rpartition("_")[2].partition(".")[0])))
         return row.sha256 if row else ""
     return lineage.images[file].sha256 if file in lineage.images else ""
+
+
+def across_split(lineage: Lineage) -> list[FieldPair]:
+    """Overlapping photographs of which one is in TRAIN and the other in TEST."""
+    subset = {name: row.subset for name, row in lineage.micrographs.items()}
+    return [pair for pair in lineage.pairs if {subset[pair.first], subset[pair.second]} == {"TRAIN", "TEST"}]
+
+
+def conflicts(lineage: Lineage) -> list[FieldPair]:
+    """Overlapping photographs whose white cell is the same, each with one label, and the two differ."""
+    return [pair for pair in lineage.pairs if _same_cell(pair, lineage) and len(_labels(pair, lineage)) == 2]
+
+
+def _labels(pair: FieldPair, lineage: Lineage) -> set[str]:
+    """The labels of a pair; a photograph of several cells says nothing of one of them."""
+    labels = [lineage.micrographs[name].label for name in (pair.first, pair.second)]
+    return {label for label in labels if label and "," not in label}
+
+
+def _same_cell(pair: FieldPair, lineage: Lineage) -> bool:
+    one, other = lineage.micrographs[pair.first], lineage.micrographs[pair.second]
+    apart = math.hypot(one.cell_x - other.cell_x - pair.shift_x / 2, one.cell_y - other.cell_y - pair.shift_y / 2)
+    return apart < min(one.cell_width, other.cell_width) / 2
 
 
 def _read(path: Path, kind: type[Row]) -> list[Row]:

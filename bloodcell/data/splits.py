@@ -168,7 +168,7 @@ def grouped_split(
             f"data.fold={fold}", expected=f"0 to {folds - 1}", got=str(fold), fix="choose one, or raise data.folds"
         )
     _require_groups(index, np.arange(len(index)), "data.protocol=grouped")
-    held, rest = _folds(index, units, folds, fold_seed)[fold], units
+    held = _folds(index, units, folds, fold_seed)[fold]
     rest = units[~np.isin(index.group[units], index.group[held])]
     val = _folds(index, rest, VALIDATION_FOLDS, fold_seed, validation=True)[0]
 
@@ -286,12 +286,13 @@ def _folds(index: Index, units: IntArray, folds: int, seed: int, *, validation: 
     numbers = [len(np.unique(groups[labels == k])) for k in range(len(index.classes))]
     folds = max(2, min(folds, *numbers)) if validation else folds
     fewest = int(np.argmin(numbers))
+    where = f"the validation cut of {index.root}" if validation else f"data.folds={folds}"
     if folds < 2 or numbers[fewest] < folds:
         raise InputError(
-            f"data.folds={folds}",
+            where,
             expected="at least 2 folds, and in each class as many field groups as folds",
             got=f"{numbers[fewest]} groups of {index.classes[fewest]}",
-            fix="lower data.folds" if folds > 2 else "add images of other groups",
+            fix="add images of other groups" if validation or folds == 2 else "lower data.folds",
         )
     cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(units, labels, groups)
     parts = [units[test] for _, test in cut]
@@ -299,10 +300,12 @@ def _folds(index: Index, units: IntArray, folds: int, seed: int, *, validation: 
         absent = np.setdiff1d(labels, index.label[part])
         if len(absent):
             raise InputError(
-                f"data.folds={folds}",
+                where,
                 expected="every class in every fold",
                 got=f"no {index.classes[absent[0]]} in fold {number}",
-                fix="lower data.folds, or set another data.fold_seed",
+                fix="set another seed of the cut (data.fold_seed, data.split_seed)"
+                if validation
+                else "lower data.folds, or set another data.fold_seed",
             )
     return parts
 

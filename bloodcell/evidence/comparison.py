@@ -1,6 +1,5 @@
 """Whether one model is better than another on the same images."""
 
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -107,17 +106,3 @@ def group_permutation(
         # Equal differences may differ in the last digit.
         as_large += int((np.abs(differences) >= abs(observed) - 1e-12).sum())
     return Permutation(observed, (1 + as_large) / (1 + resamples))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values of several tests, adjusted so that all hold at once (Holm 1979), as statsmodels computes them.
-
-    Args:
-        p_values: Of the tests, 0 to 1; may be empty.
-
-    Returns:
-        The adjusted ones in the same order, 0 to 1: those below a level are significant at it together.
-    """
-    from statsmodels.stats.multitest import multipletests
-
-    return [float(p) for p in multipletests(p_values, method="holm")[1]]

@@ -192,7 +192,7 @@ def overlap_sheet(
     """
     columns = 4
     rows = max(1, -(-len(pictures) // 2))
-    figure = Figure(figsize=(2.6 * columns, 2.3 * rows + 0.2), layout="constrained")
+    figure = Figure(figsize=(1.9 * columns, 1.75 * rows + 0.2), layout="constrained")
     FigureCanvasAgg(figure)
     for number, (pair, (x, y), words, title) in enumerate(zip(pictures, shifts, captions, titles, strict=True)):
         for side, (picture, sign) in enumerate(zip(pair, (1, -1), strict=True)):
@@ -203,7 +203,7 @@ def overlap_sheet(
             corner = (max(sign * x, 0), max(sign * y, 0))
             size = (width - abs(x), height - abs(y))
             axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=VAL_COLOUR, lw=1.5))
-            axes.set_title(f"{words[side]}\n{title if side == 0 else ' '}", fontsize=6.5)
+            axes.set_title(f"{words[side]}\n{title if side == 0 else ' '}", fontsize=5.5)
     return figure
 
 
