@@ -234,11 +234,11 @@ def _caption(row: MicrographRow) -> str:
     return f"{row.micrograph} {(row.label or 'no label').lower()}{', ' + row.subset if row.subset else ''}"
 
 
-def check(images: Path, tables: Path = SHIPPED) -> int:
+def check(images: Path, tables: Path = SHIPPED) -> tuple[int, int]:
     """Compare the images on disk with the table, by name and SHA-256.
 
     Returns:
-        Number of images compared, originals included if they are there.
+        Number of images and number of originals compared; no originals if their folder is missing.
 
     Raises:
         InputError: If an image is missing or another one.
@@ -254,11 +254,11 @@ def check(images: Path, tables: Path = SHIPPED) -> int:
         )
     found = digests(lineage.images, images)
     folder = originals_of(images)
+    originals: dict[str, str] = {}
     if folder.is_dir():  # training on copies does not need them, so they may be missing altogether
         originals = digests([path.name for path in micrograph_files(folder).values()], folder)
-        found |= {f"ORIGINAL/{name}": digest for name, digest in originals.items()}
-    check_hashes(found, lineage)
-    return len(found)
+    check_hashes(found | {f"ORIGINAL/{name}": digest for name, digest in originals.items()}, lineage)
+    return len(found), len(originals)
 
 
 def _print(said: Mapping[str, object]) -> None:
@@ -323,8 +323,9 @@ def main() -> None:
 
     def command() -> None:
         if words.check:
-            number = check(_images(words.root))
-            print(f"all {number:,} images are those of the lineage table")
+            copies, originals = check(_images(words.root))
+            beside = f"and {originals:,} originals" if originals else "(the originals are not there)"
+            print(f"all {copies:,} images {beside} are those of the lineage tables")
             return
         _recover_and_write(words.root, words.out, words.workers)
 
