@@ -283,12 +283,12 @@ def _recover_and_write(root: str | None, out: Path, workers: int) -> None:
     lineage = recover(images, workers)
     took = time.perf_counter() - started
     write_lineage(lineage, out)
+    write_pictures(lineage, originals_of(images), out)
     said = summary(lineage)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     cost = {"started": begun, "wall_seconds": round(took), "threads": workers, "peak_memory_bytes": memory}
     write_json(out / "lineage.json", said)
     write_json(out / "manifest.json", {**manifest({}, {"fingerprint": _fingerprint(lineage)}), **cost})
-    write_pictures(lineage, originals_of(images), out)
     _print(said)
     print(f"took {took:.0f} s on {workers} threads, {memory / 1e9:.2f} GB")
     print(f"tables: {out}")

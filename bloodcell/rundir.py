@@ -18,6 +18,7 @@ from bloodcell.errors import InputError
 
 PACKAGES = (
     "bloodcell",
+    "torch",
     "torchvision",
     "lightning",
     "torchmetrics",
@@ -106,20 +107,16 @@ def manifest(seeds: Mapping[str, int], data: Mapping[str, object]) -> dict[str, 
     Returns:
         Command line, git commit, versions, hardware, seeds and data; wall time is added at the end.
     """
-    import torch
-
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "started": now(),
         "git": _git(),
-        "versions": {"python": platform.python_version(), **_versions(), "torch": torch.__version__},
+        "versions": {"python": platform.python_version(), **_versions()},
         "hardware": {
             "machine": platform.machine(),
             "processor": _processor(),
             "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            **_as_torch_sees_it(),
         },
         "seeds": dict(seeds),
         "data": dict(data),
@@ -155,7 +152,24 @@ def _versions() -> dict[str, str]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
+    if "torch" in sys.modules:
+        import torch
+
+        found["torch"] = torch.__version__  # with the build, as 2.14.1+cu130
     return found
+
+
+def _as_torch_sees_it() -> dict[str, object]:
+    """Threads, instruction set and GPU; nothing for a command that does without torch."""
+    if "torch" not in sys.modules:
+        return {}
+    import torch
+
+    return {
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
 
 
 def _git() -> dict[str, object]:

@@ -328,9 +328,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 
 @pytest.mark.real
 def test_check_says_that_all_images_are_those_of_the_table(real: Path, command: Command) -> None:
-    assert command(str(real), "--check") == (0, [
-        "all 12,515 images and 367 originals are those of the lineage tables"
-    ])
+    assert command(str(real), "--check") == (0, ["all 12,515 images and 367 originals are those of the lineage tables"])
     assert not Path("runs").exists()
 
 
