@@ -4,6 +4,7 @@ import logging
 import sys
 import warnings
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import lightning as L
@@ -15,15 +16,19 @@ from omegaconf import DictConfig
 from bloodcell.build import build
 from bloodcell.data.datamodule import BloodCells
 from bloodcell.errors import InputError
+from bloodcell.files import read_json
+from bloodcell.machine import choose_precision, keep_freed_memory
 from bloodcell.model.classifier import CellClassifier, check_classes
 from bloodcell.model.weights import load_matching, read_checkpoint
 from bloodcell.recorder import RunRecorder
 from bloodcell.results import SYNTHETIC
-from bloodcell.rundir import read_json
 
 
 def quiet() -> None:
     """Silence what the libraries say at every run and nobody can act on."""
+    # Where TensorFlow is installed, TensorBoard would write its events with it: seconds to import, lines on stderr.
+    # This name, if it can be imported, tells it not to (tensorboard/compat/__init__.py).
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for text in (
@@ -65,6 +70,22 @@ def check_values(cfg: DictConfig) -> None:
     for key, value, good, expected in rules:
         if not good:
             raise InputError(key, expected=expected, got=repr(value), fix=f"set {key}=...")
+
+
+def settle(cfg: DictConfig) -> str:
+    """Set up the process, and settle in the config what it leaves to the machine (``trainer.precision=auto``).
+
+    Returns:
+        What was chosen and why, in one line.
+    """
+    keep_freed_memory()
+    precision, why = cfg.trainer.precision, "as the config says"
+    if precision == "auto":
+        precision, why = choose_precision(cfg.trainer.accelerator)
+        cfg.trainer.precision = precision
+    if cfg.trainer.gradient_clip_val is not None and "fused" in cfg.optim.optimizer:
+        cfg.optim.optimizer.fused = False  # Lightning clips no gradients that a fused optimizer may scale by itself
+    return f"{precision} ({why}), {torch.get_num_threads()} threads"
 
 
 def make_data(cfg: DictConfig) -> BloodCells:

@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 
 from bloodcell.cli import CONF, fail, run_command
 from bloodcell.errors import InputError
+from bloodcell.files import write_json, write_text
 from bloodcell.findings import Audited, Finding, look_for_all, readable
-from bloodcell.rundir import write_json, write_text
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and config errors must not wait for it
     from bloodcell.data.datamodule import BloodCells

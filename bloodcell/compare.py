@@ -10,7 +10,7 @@ from rich.table import Table
 
 from bloodcell.cli import run_command
 from bloodcell.errors import InputError
-from bloodcell.rundir import read_csv
+from bloodcell.files import read_csv
 
 HELP = """\
 RUNS_A and RUNS_B are run directories, or folders with one run per fold; both must have tested the same images.

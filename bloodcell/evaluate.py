@@ -36,8 +36,9 @@ def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None, images
 
     from bloodcell.assemble import check_trained_on, make_classifier, make_data, make_recorder, quiet
     from bloodcell.data.splits import Split
+    from bloodcell.files import write_json
     from bloodcell.results import describe_data, measure, write_metrics
-    from bloodcell.rundir import find_checkpoint, manifest, write_json
+    from bloodcell.rundir import find_checkpoint, manifest
 
     quiet()
     cfg = read_config(run_dir, overrides)
@@ -68,8 +69,8 @@ def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None, images
 
 def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
     """A run's config with ``data.`` overrides; known keys only."""
+    from bloodcell.files import read_json
     from bloodcell.results import SYNTHETIC
-    from bloodcell.rundir import read_json
 
     path, record = run_dir / ".hydra" / "config.yaml", run_dir / "manifest.json"
     if not path.is_file() or not record.is_file():

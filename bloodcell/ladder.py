@@ -14,7 +14,7 @@ import numpy as np
 from bloodcell.cli import CONF, run_command
 from bloodcell.data.fingerprint import progress_bar
 from bloodcell.errors import InputError
-from bloodcell.rundir import read_csv, read_json, write_json, write_text
+from bloodcell.files import read_csv, read_json, write_json, write_text
 
 if TYPE_CHECKING:  # --help must not wait for torch
     from bloodcell.data.datamodule import BloodCells

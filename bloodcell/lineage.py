@@ -42,7 +42,8 @@ from bloodcell.data.micrographs import (
     read_labels,
 )
 from bloodcell.errors import InputError
-from bloodcell.rundir import manifest, now, write_json
+from bloodcell.files import write_json
+from bloodcell.rundir import manifest, now
 
 if TYPE_CHECKING:  # OpenCV is an extra: --check and --help must not need it
     from bloodcell.data.registration import Atlas, Fit

@@ -19,9 +19,10 @@ from torch import Tensor
 from bloodcell.data.datamodule import BloodCells
 from bloodcell.evidence import figures
 from bloodcell.evidence.calibration import reliability
+from bloodcell.files import read_csv, write_csv
 from bloodcell.model.classifier import CellClassifier
 from bloodcell.model.summary import layer_table
-from bloodcell.rundir import read_csv, write_csv, write_status
+from bloodcell.rundir import write_status
 
 MISTAKES_SHOWN = 12
 

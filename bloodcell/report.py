@@ -13,7 +13,7 @@ import numpy as np
 
 from bloodcell.cli import run_command
 from bloodcell.errors import InputError
-from bloodcell.rundir import read_csv, read_json, write_text
+from bloodcell.files import read_csv, read_json, write_text
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = Path(__file__).with_name("report.md.j2")

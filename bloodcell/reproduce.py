@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bloodcell.cli import run_command
 from bloodcell.errors import InputError
-from bloodcell.rundir import read_json
+from bloodcell.files import read_json
 
 RESULTS = Path(__file__).parent.parent / "results"
 # Other hardware or versions round otherwise, and training amplifies it: a difference up to this size in a
@@ -46,6 +46,8 @@ def reasons(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     for name, version in before["versions"].items():
         if after["versions"].get(name) != version:
             found.append(f"{name} {after['versions'].get(name)}, before {version}")
+    if before.get("precision", "32-true") != after.get("precision", "32-true"):
+        found.append(f"precision {after.get('precision')}, before {before.get('precision', '32-true')}")
     for name in ("processor", "threads", "cpu_capability", "gpu"):
         if before["hardware"].get(name) != after["hardware"].get(name):
             found.append(f"{name} {after['hardware'].get(name)}, before {before['hardware'].get(name)}")

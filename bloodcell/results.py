@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import lightning as L
 import torch
+from lightning.pytorch.plugins.precision import Precision
 from rich.console import Console
 from rich.table import Table
 
@@ -16,10 +17,10 @@ from bloodcell.evidence.calibration import apply_temperature, fit_temperature, p
 from bloodcell.evidence.intervals import Estimate
 from bloodcell.evidence.scores import score
 from bloodcell.evidence.tables import class_results
+from bloodcell.files import write_json
 from bloodcell.model.classifier import CellClassifier
 from bloodcell.model.weights import read_checkpoint
 from bloodcell.recorder import Predictions, RunRecorder
-from bloodcell.rundir import write_json
 
 
 class Result(NamedTuple):
@@ -108,6 +109,7 @@ def measure(
         ``val/...``; with intervals.
     """
     metrics: dict[str, float] = {}
+    trainer.strategy.precision_plugin = Precision()  # what is reported is computed in float32, however it was trained
     for run in [trainer.validate, trainer.test] if validate else [trainer.test]:
         run(classifier, data, ckpt_path=checkpoint, verbose=False, weights_only=True)
         metrics |= {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
@@ -131,12 +133,11 @@ def measure(
 
 
 def predict(trainer: L.Trainer, classifier: CellClassifier, data: BloodCells, rows: IntArray) -> Predictions:
-    """Probabilities of some rows by the classifier as it is, where and how the trainer computes."""
+    """Probabilities of some rows by the classifier as it is, on the trainer's device, in float32."""
     classifier.to(trainer.strategy.root_device).eval()
-    with torch.inference_mode(), trainer.precision_plugin.forward_context():
+    with torch.inference_mode():
         found = [
-            classifier(batch.images).float().softmax(dim=1).cpu()
-            for batch in data.batches(rows, trainer.strategy.root_device)
+            classifier(batch.images).softmax(dim=1).cpu() for batch in data.batches(rows, trainer.strategy.root_device)
         ]
     return Predictions(rows, torch.cat(found).double().numpy())
 

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from bloodcell.cli import run_command
 from bloodcell.errors import InputError
-from bloodcell.rundir import write_json, write_text
+from bloodcell.files import write_json, write_text
 
 # Where a run measured several things, these are shown first.
 SHOWN = ("test/balanced_acc", "test/macro_f1", "test/acc", "probe/trains", "probe/steps", "probe/loss")

@@ -41,13 +41,15 @@ def train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     import lightning as L
 
     from bloodcell import assemble
+    from bloodcell.files import write_json
     from bloodcell.hparams import log_hparams
     from bloodcell.results import Result, describe_data, measure, write_metrics
-    from bloodcell.rundir import find_checkpoint, manifest, write_json, write_status
+    from bloodcell.rundir import find_checkpoint, manifest, write_status
 
     started = time.perf_counter()
     assemble.quiet()
     assemble.check_values(cfg)
+    arithmetic = assemble.settle(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = assemble.make_data(cfg)
     assemble.check_choice(cfg, data)
@@ -57,11 +59,11 @@ def train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     if cfg.ckpt_path is not None:
         assemble.check_trained_on(Path(cfg.ckpt_path), data)
     seeds = {"seed": cfg.seed, "data.split_seed": data.split_seed, "data.fold_seed": data.fold_seed}
-    record = manifest(seeds, describe_data(data))
+    record = manifest(seeds, describe_data(data)) | {"precision": cfg.trainer.precision}
     assemble.check_same_data(run_dir, record)
     write_json(run_dir / "manifest.json", record)
     write_status(run_dir, "running", epoch=0, epochs=trainer.max_epochs)
-    announce(data, run_dir)
+    announce(data, run_dir, arithmetic)
 
     if cfg.lr_find:
         record["lr_found"] = find_lr(trainer, classifier, data)
@@ -79,8 +81,8 @@ def train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     return result.metrics
 
 
-def announce(data: "BloodCells", run_dir: Path) -> None:
-    """Say what is about to be done, on which data, and where it goes."""
+def announce(data: "BloodCells", run_dir: Path, arithmetic: str) -> None:
+    """Say what is about to be done, on which data, in which arithmetic, and where it goes."""
     from bloodcell.results import SYNTHETIC, warning_of
 
     split = data.split
@@ -92,6 +94,7 @@ def announce(data: "BloodCells", run_dir: Path) -> None:
         print(f"note: {split.caveat}")
     if warning_of(data):
         print(warning_of(data))
+    print(f"math: {arithmetic}")
     print(f"run:  {run_dir}", flush=True)
 
 

@@ -27,7 +27,7 @@ from IPython.display import Image, display
 
 from bloodcell.evidence.figures import confusion_matrix, curves
 from bloodcell.evidence.scores import intervals_of
-from bloodcell.rundir import read_csv
+from bloodcell.files import read_csv
 
 runs = Path(os.environ.get("RUNS", "../runs" if Path("../runs").is_dir() else "runs"))
 finished = [path.parent for path in runs.rglob("metrics.json") if (path.parent / "predictions.csv").is_file()]

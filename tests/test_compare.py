@@ -8,7 +8,7 @@ import pytest
 
 from bloodcell.compare import compare, main, read_answers
 from bloodcell.errors import InputError
-from bloodcell.rundir import write_csv
+from bloodcell.files import write_csv
 
 HEADER = ["file", "view", "micrograph", "group", "class", "predicted"]
 

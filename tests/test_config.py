@@ -33,6 +33,7 @@ def test_every_choice_becomes_objects(override: str, tmp_path: Path) -> None:
     import torch
     from torch import nn
 
+    from bloodcell.assemble import settle
     from bloodcell.data.datamodule import BloodCells
 
     extra = ["data.root=/nowhere"] if override == "data=folder" else []
@@ -47,6 +48,7 @@ def test_every_choice_becomes_objects(override: str, tmp_path: Path) -> None:
     if cfg.optim.get("scheduler"):
         schedule = build(cfg.optim.scheduler, "optim.scheduler")
         assert schedule(optimizer, total_steps=10).optimizer is optimizer
+    settle(cfg)
     if cfg.trainer.accelerator == "cuda" and not torch.cuda.is_available():
         with pytest.raises(InputError, match="trainer"):
             build(cfg.trainer, "trainer")

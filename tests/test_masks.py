@@ -9,7 +9,7 @@ import torch
 from scipy.ndimage import label
 
 from bloodcell.data.index import Index
-from bloodcell.data.masks import GREY, RADIUS, Mask, located, mask_pixels
+from bloodcell.data.masks import GREY, RADIUS, Mask, located, mask_image
 
 HEIGHT, WIDTH = 120, 160
 CLASSES = ("A", "B", "C", "D")
@@ -31,8 +31,13 @@ def pictures(count: int) -> torch.Tensor:
 
 def masked(index: Index, kind: Mask) -> torch.Tensor:
     pixels = pictures(len(index))
-    mask_pixels(pixels, index, kind)
+    mask_all(pixels, index, kind)
     return pixels
+
+
+def mask_all(pixels: torch.Tensor, index: Index, kind: Mask) -> None:
+    for row, image in enumerate(pixels):
+        mask_image(image, index, row, kind)
 
 
 def distance(cell: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -87,12 +92,12 @@ def test_discs_depend_on_the_name_of_the_file_alone(kind: Mask) -> None:
     index, order = index_of(CELLS), np.random.default_rng(0).permutation(len(CELLS))
     turned = index_of(CELLS[order], index.file[order].tolist())
     one, two = torch.zeros_like(pictures(len(CELLS))), torch.zeros_like(pictures(len(CELLS)))
-    mask_pixels(one, index, kind)
-    mask_pixels(two, turned, kind)
+    mask_all(one, index, kind)
+    mask_all(two, turned, kind)
     assert torch.equal(one[torch.from_numpy(order)], two)
     renamed = index_of(CELLS, [f"other/{name}" for name in index.file])
     three = torch.zeros_like(one)
-    mask_pixels(three, renamed, kind)
+    mask_all(three, renamed, kind)
     assert not torch.equal(one, three), "the second disc is elsewhere in every image"
 
 

@@ -1,6 +1,7 @@
 """The LightningDataModule: from a folder of images to batches."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from bloodcell.data.cache import mapped
 from bloodcell.data.download import cache_dir, fetch, find_images, locate
 from bloodcell.data.index import Index, IntArray, index_blood_cells, index_folders, with_groups
 from bloodcell.data.lineage import SHIPPED, read_lineage
-from bloodcell.data.masks import Mask, located, mask_pixels
-from bloodcell.data.pixels import decode_all
+from bloodcell.data.masks import Mask, located
+from bloodcell.data.pixels import Decoder
 from bloodcell.data.splits import (
     PAPER_TEST_PER_CLASS,
     Split,
@@ -37,6 +39,10 @@ PROTOCOLS: dict[str, tuple[str | None, ...]] = {
 }
 
 
+# Share of a device's free memory that pixels may take; the rest is for the net and its activations.
+ROOM = 0.5
+
+
 class Batch(NamedTuple):
     """Images (N, 3, H, W), labels (N,) int64, and the rows (N,) of the index that they come from."""
 
@@ -45,22 +51,29 @@ class Batch(NamedTuple):
     rows: Tensor
 
 
-class CellImages(Dataset[Batch]):
-    """Some rows of the decoded pixels; a batch is gathered at once by its row numbers."""
+class Chosen(NamedTuple):
+    """What a loader hands out: rows (N,) int64 of the index, and the first of them as a number."""
 
-    def __init__(self, pixels: Tensor, labels: Tensor, rows: Tensor) -> None:
-        self.pixels, self.labels, self.rows = pixels, labels, rows
+    rows: Tensor
+    first: int
+
+
+class Rows(Dataset[Chosen]):
+    """Some rows of the index; the pixels are gathered where the batch is needed."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, item: int) -> Batch:
+    def __getitem__(self, item: int) -> Chosen:
         return self.__getitems__([item])
 
-    def __getitems__(self, items: list[int]) -> Batch:
-        """Gather a batch of uint8 images; DataLoader calls this with all the numbers of a batch."""
+    def __getitems__(self, items: list[int]) -> Chosen:
+        """A batch; DataLoader calls this with all the numbers of it."""
         rows = self.rows[items]
-        return Batch(self.pixels[rows], self.labels[rows], rows)
+        return Chosen(rows, int(rows[0]))
 
 
 class EpochSampler(Sampler[int]):
@@ -82,7 +95,7 @@ class EpochSampler(Sampler[int]):
 
 
 class BloodCells(L.LightningDataModule):
-    """White blood cells from an ImageFolder tree, decoded once, augmented per sample on the device.
+    """White blood cells from an ImageFolder tree, decoded once, gathered and augmented per sample on the device.
 
     ``source="blood_cells"`` reads the Kaggle set paultimothymooney/blood-cells as it comes; ``root`` may be
     any of the folders down to ``images``::
@@ -111,6 +124,8 @@ class BloodCells(L.LightningDataModule):
         fold_seed: Seeds the folds and nothing else.
         train_view: Whether ``grouped`` learns from the copies (``twin``) or from the ``original`` micrographs.
         train_images: Keep a stratified sample of so many training images; ``None`` for all.
+        cache: Where decoded pixels are kept: in a file that all processes share (``disk``), in the memory of each
+            (``ram``), or not at all (``none``: every epoch decodes every image again).
         mask: Hide the white cells (``background``), or everything but where they are (``geometry``): controls.
         lineage: Folder with lineage tables of another copy of the set; ``None`` for the shipped ones.
         group_pattern: For ``folder``: a regular expression whose first bracket, searched in the file's path,
@@ -143,6 +158,7 @@ class BloodCells(L.LightningDataModule):
         fold_seed: int = 0,
         train_view: Literal["twin", "original"] = "twin",
         train_images: int | None = None,
+        cache: Literal["disk", "ram", "none"] = "disk",
         mask: Mask | None = None,
         lineage: str | None = None,
         group_pattern: str | None = None,
@@ -168,12 +184,12 @@ class BloodCells(L.LightningDataModule):
         self.or_synthetic, self.download_timeout = or_synthetic, download_timeout
         self.synthetic_per_class = synthetic_per_class or {"train": 240, "val": 40, "test": 60}
         self.image_size, self.batch_size, self.num_classes = image_size, batch_size, num_classes
-        self.seed = seed
+        self.seed, self.cache = seed, cache
         self.view = RandomView(**augment) if augment else None
         self.scale = scaling(mean, std)
         self.index: Index
         self.split: Split
-        self._pixels: Tensor | None = None
+        self._pixels: Tensor | Decoder | None = None
         self._check_arguments()
 
     @property
@@ -191,10 +207,15 @@ class BloodCells(L.LightningDataModule):
         if self._pixels is not None:
             return
         self.find()
-        # The seam for a cache on disk: everything else only gathers rows of this tensor.
-        self._pixels = decode_all(self.index, self.image_size, workers=os.cpu_count() or 1)
-        if self.mask is not None:
-            mask_pixels(self._pixels, self.index, self.mask)
+        height, width = self.image_size
+        decoder = Decoder(self.index, (height, width), self.mask, workers=os.cpu_count() or 1)
+        match self.cache:
+            case "disk":
+                self._pixels = mapped(decoder)
+            case "ram":
+                self._pixels = decoder.all()
+            case "none":
+                self._pixels = decoder
         self._labels = torch.from_numpy(self.index.label)
 
     def find(self, others: list[str] | None = None) -> None:
@@ -232,53 +253,67 @@ class BloodCells(L.LightningDataModule):
                 fix="check data.root, or set data.num_classes=null for any number",
             )
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled batches of uint8 images; a last incomplete batch is kept, as Keras does."""
+    def train_dataloader(self) -> DataLoader[Chosen]:
+        """Shuffled batches of row numbers; a last incomplete batch is kept, as Keras does."""
         return self._loader(self.split.train, EpochSampler(len(self.split.train), self.seed))
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[Chosen]:
         """Batches of the validation rows in the order of the index."""
         return self._loader(self.split.val)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> DataLoader[Chosen]:
         """Batches of the test rows in the order of the index."""
         return self._loader(self.split.test)
 
     def batches(self, rows: IntArray, device: torch.device) -> Iterator[Batch]:
         """Any rows of the index as a net sees them in evaluation, in batches on a device."""
-        for batch in self._loader(rows):
-            yield self.prepare(Batch(*(part.to(device) for part in batch)), epoch=0, training=False)
+        for chosen in self._loader(rows):
+            yield self.prepare(chosen._replace(rows=chosen.rows.to(device)), epoch=0, training=False)
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augment (in training only) and scale a batch on the device that it was moved to."""
+    def on_after_batch_transfer(self, batch: Chosen, dataloader_idx: int) -> Batch:
+        """Gather, augment (in training only) and scale a batch on the device that its row numbers were moved to."""
         training = self.trainer is not None and bool(self.trainer.training)
         return self.prepare(batch, epoch=self.trainer.current_epoch if self.trainer else 0, training=training)
 
-    def prepare(self, batch: Batch, *, epoch: int, training: bool) -> Batch:
-        """Turn uint8 images into the floats that a net sees.
+    def prepare(self, chosen: Chosen, *, epoch: int, training: bool) -> Batch:
+        """Turn row numbers into the images that a net sees.
 
         Args:
-            batch: Images uint8, shape (N, 3, H, W).
+            chosen: Row numbers, on the device that the images are wanted on.
             epoch: Epoch; with the seed and the first row it settles the draws of the augmentation.
             training: Whether to augment.
 
         Returns:
-            The batch with float32 images in the memory layout that convolutions are fastest with.
+            Images, float32, in the memory layout that convolutions are fastest with; labels; rows.
         """
-        images = batch.images.float().div_(255)
+        images = self.gather(chosen.rows).float().div_(255)
         if training and self.view is not None:
-            self.view.seed(self.seed, epoch, int(batch.rows[0]))
+            self.view.seed(self.seed, epoch, chosen.first)
             images = self.view(images)
         images = self.scale(images).contiguous(memory_format=torch.channels_last)
-        return batch._replace(images=images)
+        return Batch(images, self._labels[chosen.rows], chosen.rows)
 
-    def _loader(self, rows: IntArray, sampler: Sampler[int] | None = None) -> DataLoader[Batch]:
+    def gather(self, rows: Tensor) -> Tensor:
+        """Pixels of some rows, uint8, shape (N, 3, H, W), on the device of the row numbers."""
         assert self._pixels is not None
-        data = CellImages(self._pixels, self._labels, torch.from_numpy(rows))
+        if rows.device != self._labels.device:
+            self._move(rows.device)
+        if isinstance(self._pixels, Tensor) and self._pixels.device == rows.device:
+            return self._pixels[rows]
+        return self._pixels[rows.cpu()].to(rows.device)
+
+    def _move(self, device: torch.device) -> None:
+        """Put what batches are gathered from onto a device: the labels, and the pixels if it has room for them."""
+        self._labels = self._labels.to(device)
+        if isinstance(self._pixels, Tensor) and self._pixels.nbytes < ROOM * _free_memory(device):
+            self._pixels = self._pixels.to(device)
+
+    def _loader(self, rows: IntArray, sampler: Sampler[int] | None = None) -> DataLoader[Chosen]:
         # A generator of its own: a loader draws a seed whenever it is iterated over, and from the global
         # generator that would shift what dropout draws in the first epoch after a resumption.
         own = torch.Generator()
-        return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=_as_is, generator=own)
+        chosen = Rows(torch.from_numpy(rows))
+        return DataLoader(chosen, self.batch_size, sampler=sampler, collate_fn=_as_is, generator=own)
 
     def _index_and_split(self, others: list[str] | None) -> tuple[Index, Split]:
         if self.source == "blood_cells":
@@ -369,6 +404,7 @@ class BloodCells(L.LightningDataModule):
             ),
             ("folds", self.folds, _whole(self.folds) and self.folds > 1, "a whole number from 2"),
             ("train_view", self.train_view, self.train_view in {"twin", "original"}, "twin or original"),
+            ("cache", self.cache, self.cache in {"disk", "ram", "none"}, "disk, ram or none"),
             ("mask", self.mask, self.mask in {None, "background", "geometry"}, "null, background or geometry"),
             ("root", self.root, self.source != "folder" or bool(self.root), "the path of a folder of images"),
             ("batch_size", self.batch_size, _whole(self.batch_size), "a positive whole number"),
@@ -392,6 +428,11 @@ def _whole(value: object) -> bool:
 
 def _seed(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32
+
+
+def _free_memory(device: torch.device) -> int:
+    """Bytes that are free on a device; all that one may ask for where this cannot be told."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else sys.maxsize
 
 
 def _as_is(batch: Any) -> Any:

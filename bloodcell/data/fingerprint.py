@@ -1,6 +1,9 @@
 """What data are, in 64 digits: a hash over the names and bytes of their files."""
 
+import contextlib
 import hashlib
+import json
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +18,10 @@ from rich.progress import (
 )
 
 from bloodcell.errors import InputError
+from bloodcell.files import write_text
+
+# File systems note times in steps of up to two seconds.
+SETTLED_NS = 2_000_000_000
 
 
 def fingerprint(files: Iterable[Path | str], root: Path) -> str:
@@ -60,6 +67,54 @@ def digests(files: Iterable[Path | str], root: Path) -> dict[str, str]:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def remembered_digests(files: Iterable[Path | str], root: Path, memory: Path) -> dict[str, str]:
+    """Hash each file, but those that were hashed before and have not been touched since.
+
+    Args:
+        files: Paths below ``root``, absolute or relative to it.
+        root: Folder that the names are relative to.
+        memory: Folder for what is remembered. If it cannot be written to, nothing is.
+
+    Returns:
+        As :func:`digests`.
+
+    Raises:
+        InputError: If a file cannot be read.
+    """
+    path = memory / f"{hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:32]}.json"
+    known = _recall(path)
+    names = [(root / file).relative_to(root).as_posix() for file in files]
+    states = {name: _state(root / name) for name in names}
+    new = [name for name in names if name not in known or known[name][:-1] != states[name]]
+    if not new:
+        return {name: str(known[name][-1]) for name in sorted(names)}
+    begun = time.time_ns()
+    found = {name: str(known[name][-1]) for name in states.keys() - set(new)} | digests(new, root)
+    # What was changed just now may be changed again without a trace in its times.
+    settled = [name for name in new if states[name] and max(states[name][1:3]) < begun - SETTLED_NS]
+    known |= {name: [*states[name], found[name]] for name in settled}
+    with contextlib.suppress(OSError):
+        write_text(path, json.dumps(known))
+    return {name: found[name] for name in sorted(found)}
+
+
+def _recall(path: Path) -> dict[str, list[int | str]]:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _state(path: Path) -> list[int]:
+    """Size, times of the last change of content and of attributes in ns, and inode: what git goes by as well."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return []
+    return [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino]
 
 
 def _digest(path: Path) -> str:

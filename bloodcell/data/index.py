@@ -12,8 +12,8 @@ import numpy.typing as npt
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from bloodcell.data.download import originals_of
-from bloodcell.data.fingerprint import digests
+from bloodcell.data.download import cache_dir, originals_of
+from bloodcell.data.fingerprint import remembered_digests
 from bloodcell.data.lineage import Lineage
 from bloodcell.data.micrographs import COPY_SIZE
 from bloodcell.errors import InputError
@@ -87,11 +87,12 @@ class Index:
         return np.bincount(self.label[rows], minlength=len(self.classes))
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of each image's bytes in hexadecimal digits, by ``file``."""
-        below = digests(self.file[self.view != "original"].tolist(), self.root)
+        """SHA-256 of each image's bytes in hexadecimal digits, by ``file``; unchanged files are not read."""
+        memory = cache_dir() / "digests"
+        below = remembered_digests(self.file[self.view != "original"].tolist(), self.root, memory)
         above = self.file[self.view == "original"].tolist()
         folder = originals_of(self.root)
-        found = digests([name.rpartition("/")[2] for name in above], folder) if above else {}
+        found = remembered_digests([name.rpartition("/")[2] for name in above], folder, memory) if above else {}
         return below | {name: found[name.rpartition("/")[2]] for name in above}
 
 

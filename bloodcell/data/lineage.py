@@ -143,7 +143,7 @@ def read_lineage(folder: Path = SHIPPED) -> Lineage:
 
 def write_lineage(lineage: Lineage, folder: Path) -> None:
     """Write the tables; the same content gives the same bytes."""
-    from bloodcell.rundir import write_bytes
+    from bloodcell.files import write_bytes
 
     for name, kind, rows in (
         (IMAGES, ImageRow, lineage.images.values()),

@@ -10,7 +10,8 @@ from torch import Tensor
 from bloodcell.data.index import Index, IntArray
 
 # Radius of the disc in shares of the frame's height. The widest white-cell box of the 348 micrographs measures
-# 169 of 240 pixels: half of that and a little more, the same for all classes.
+# 169 of 240 pixels: half of that and a little more, the same for all classes. (Shearing may stretch a copy of
+# that micrograph some 7 pixels beyond the disc.)
 RADIUS = 0.36
 # Further discs at random places, so that a disc as such does not say where a cell is.
 DECOYS = 1
@@ -19,27 +20,27 @@ GREY = 128
 Mask = Literal["background", "geometry"]
 
 
-def mask_pixels(pixels: Tensor, index: Index, kind: Mask) -> None:
-    """Hide the white cell of every image behind a disc, in place.
+def mask_image(pixels: Tensor, index: Index, row: int, kind: Mask) -> None:
+    """Hide the white cell of an image behind a disc, in place.
 
     Args:
-        pixels: uint8, shape (images, 3, height, width), in the order of the index.
-        index: With the place of the cell of every image that is to be used.
+        pixels: uint8, shape (3, height, width).
+        index: With the place of the cell, if the image is to be used.
+        row: The image's row of the index.
         kind: ``background``: a grey disc over the cell and others elsewhere, the rest as it is. ``geometry``: the
             same discs, white on black: whatever is learnt from them is learnt from the places of the discs.
     """
-    height, width = pixels.shape[2:]
-    y, x = np.mgrid[:height, :width]
-    for row in range(len(index)):
-        inside = np.zeros((height, width), bool)
-        for cx, cy in _centres(index, row):
-            # Shares of the width are longer than shares of the height: the published frame is 4 to 3.
-            inside |= (((x + 0.5) / width - cx) * 4 / 3) ** 2 + ((y + 0.5) / height - cy) ** 2 < RADIUS**2
-        hidden = torch.from_numpy(inside)
-        if kind == "geometry":
-            pixels[row] = 255 * hidden
-        else:
-            pixels[row][:, hidden] = GREY
+    height, width = pixels.shape[1:]
+    y, x = np.ogrid[:height, :width]
+    inside = np.zeros((height, width), bool)
+    for cx, cy in _centres(index, row):
+        # Shares of the width are longer than shares of the height: the published frame is 4 to 3.
+        inside |= (((x + 0.5) / width - cx) * 4 / 3) ** 2 + ((y + 0.5) / height - cy) ** 2 < RADIUS**2
+    hidden = torch.from_numpy(inside)
+    if kind == "geometry":
+        pixels[:] = 255 * hidden
+    else:
+        pixels[:, hidden] = GREY
 
 
 def located(index: Index, rows: IntArray) -> IntArray:

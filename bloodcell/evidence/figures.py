@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 
 from bloodcell.evidence.calibration import ReliabilityBin
+from bloodcell.files import replacing
 
 TRAIN_COLOUR, VAL_COLOUR = "#8a5a9e", "#d1495b"
 Floats = npt.NDArray[np.float64]
@@ -22,10 +23,8 @@ Ints = npt.NDArray[np.int64]
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure at 150 dots per inch, atomically; PNG, or JPEG where photographs fill it, by the suffix."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=150, format=path.suffix[1:])
-    partial.replace(path)
+    with replacing(path) as file:
+        figure.savefig(file, dpi=150, format=path.suffix[1:])
 
 
 def confusion_matrix(confusion: Ints, classes: Sequence[str], title: str) -> Figure:

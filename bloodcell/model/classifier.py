@@ -17,6 +17,7 @@ from torchmetrics.classification import (
 )
 
 from bloodcell.errors import InputError
+from bloodcell.model.rewrites import faster
 
 # What every step is given: images (N, 3, H, W) float, labels (N,) int64, rows of the index (N,) int64.
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -78,6 +79,7 @@ class CellClassifier(L.LightningModule):
     ) -> None:
         super().__init__()
         self.net = net.to(memory_format=torch.channels_last)
+        self._faster = [faster(self.net)]  # in a list: the same layers again, which no checkpoint should hold twice
         self.classes = tuple(classes)
         self.optimizer, self.lr, self.schedule, self.monitor, self.seed = (
             optimizer,
@@ -102,9 +104,9 @@ class CellClassifier(L.LightningModule):
         return cast(MeanMetric, self._losses[stage_key(stage)])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, float, shape (N, classes)."""
-        logits: Tensor = self.net(images)
-        return logits
+        """Logits, float32 whatever the precision, shape (N, classes)."""
+        logits: Tensor = self._faster[0](images)
+        return logits.float()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch's loss; metrics are counted on the augmented images, as Keras does."""

@@ -1,0 +1,109 @@
+"""Decoded pixels on disk: made once, mapped by every process that needs them, and never half made."""
+
+import errno
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import PIL
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from bloodcell.data.download import cache_dir
+from bloodcell.data.pixels import Decoder
+from bloodcell.errors import InputError
+from bloodcell.files import replacing
+
+# To be raised when what is written changes.
+FORMAT = 1
+
+
+def mapped(decoder: Decoder) -> Tensor:
+    """The pixels of all rows, mapped from the cache, which is filled first if it does not hold them.
+
+    An entry is found by the bytes of the images, their order, the size and the mask, and by the versions of the
+    libraries that decode: wherever the images lie, the same pixels are kept once, and another image is another entry.
+
+    Args:
+        decoder: Makes the pixels.
+
+    Returns:
+        uint8, shape (images, 3, height, width). The memory is the file's: it is shared with other processes that
+        map it, and read when it is used.
+
+    Raises:
+        InputError: If an image cannot be decoded, or the cache cannot be written.
+    """
+    path = cache_dir() / "pixels" / f"{_key(decoder)}.npy"
+    found = _open(path, decoder.shape)
+    if found is not None:
+        return found
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path):
+            found = _open(path, decoder.shape)  # by another process, while this one waited
+            if found is None:
+                _fill(path, decoder)
+                found = _open(path, decoder.shape)
+    except OSError as error:
+        raise _refused(path.parent, error) from error
+    assert found is not None
+    return found
+
+
+def _key(decoder: Decoder) -> str:
+    index, digests = decoder.index, decoder.index.digests()
+    versions = [f"format {FORMAT}", f"pillow {PIL.__version__}", f"torch {torch.__version__}"]
+    lines = [*versions, f"{decoder.image_size} {decoder.mask}"]
+    for row, name in enumerate(index.file.tolist()):
+        # A mask depends on the name of the file and the place of the cell.
+        hidden = f" {name} {index.cell[row].tolist()}" if decoder.mask else ""
+        lines.append(f"{digests[name]} {index.view[row] == 'original'}{hidden}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> Tensor | None:
+    """Map a file; ``None`` if it is not there or not whole."""
+    try:
+        # Copy on write: torch has no tensors that cannot be written to; the file stays as it is.
+        pixels = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return torch.from_numpy(pixels) if pixels.shape == shape and pixels.dtype == np.uint8 else None
+
+
+def _alone(path: Path) -> FileLock:
+    """Hold the lock of an entry; say so if another process holds it."""
+    lock = FileLock(f"{path}.lock")
+    try:
+        lock.acquire(timeout=0.5)
+    except Timeout:
+        print("waiting for another process that decodes the same images", flush=True)
+        lock.acquire()
+    return lock
+
+
+def _fill(path: Path, decoder: Decoder) -> None:
+    size = int(np.prod(decoder.shape))
+    if shutil.disk_usage(path.parent).free < size:
+        raise OSError(errno.ENOSPC, f"room for less than {size / 1e6:,.0f} MB")
+    with replacing(path) as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": decoder.shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in decoder.blocks():
+            # Written, not mapped: a full disk is then an error to be told, not a signal that kills the process.
+            file.write(block.numpy().data)
+        file.flush()
+        os.fsync(file.fileno())  # or a machine that stops may leave holes under the final name
+
+
+def _refused(folder: Path, error: OSError) -> InputError:
+    return InputError(
+        str(folder),
+        expected="a folder for decoded pixels that can be written to",
+        got=error.strerror or type(error).__name__,
+        fix="set BLOODCELL_CACHE=/another/folder, or data.cache=ram to keep them in memory",
+    )
