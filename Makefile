@@ -16,7 +16,7 @@ B ?=
 PORT ?= 6006
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep audit compare evaluate ladder lineage reproduce report runs tensorboard lint format test test-all clean
+.PHONY: help setup quickstart data train sweep audit bench compare evaluate ladder lineage reproduce report runs tensorboard lint format test test-all clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ compare: $(READY)  ## Test whether two models differ on the same photographs; A=
 
 ladder: $(READY)  ## From the published number to the honest one: every split, all else equal (about an hour)
 	$(BIN)/python -m bloodcell.ladder $(ARGS)
+
+bench: $(READY)  ## Time a training epoch beside plain PyTorch, Keras and the machine's ceiling; needs an idle machine
+	$(BIN)/python -m pip install --quiet -e ".[bench]"
+	$(BIN)/python -m bloodcell.bench $(ARGS)
 
 lineage: $(READY)  ## Recover which photograph each image was made from, into runs/lineage; ARGS=--check compares only
 	$(BIN)/python -m bloodcell.lineage $(ARGS)

@@ -56,13 +56,13 @@ def mapped(decoder: Decoder) -> Tensor:
 
 def _key(decoder: Decoder) -> str:
     index, digests = decoder.index, decoder.index.digests()
-    versions = [f"format {FORMAT}", f"pillow {PIL.__version__}", f"torch {torch.__version__}"]
-    lines = [*versions, f"{decoder.image_size} {decoder.mask}"]
-    for row, name in enumerate(index.file.tolist()):
+    made_by = f"format {FORMAT}, pillow {PIL.__version__}, torch {torch.__version__}"
+    key = hashlib.sha256(f"{made_by}, {decoder.image_size}, {decoder.mask}\n".encode())
+    for row, name in enumerate(index.file):
         # A mask depends on the name of the file and the place of the cell.
         hidden = f" {name} {index.cell[row].tolist()}" if decoder.mask else ""
-        lines.append(f"{digests[name]} {index.view[row] == 'original'}{hidden}")
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+        key.update(f"{digests[name]} {index.view[row] == 'original'}{hidden}\n".encode())
+    return key.hexdigest()[:32]
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> Tensor | None:

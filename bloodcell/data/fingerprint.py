@@ -85,48 +85,54 @@ def remembered_digests(files: Iterable[Path | str], root: Path, memory: Path) ->
     """
     path = memory / f"{hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:32]}.json"
     known = _recall(path)
-    names = [(root / file).relative_to(root).as_posix() for file in files]
-    states = {name: _state(root / name) for name in names}
-    new = [name for name in names if name not in known or known[name][:-1] != states[name]]
-    if not new:
-        return {name: str(known[name][-1]) for name in sorted(names)}
-    begun = time.time_ns()
-    found = {name: str(known[name][-1]) for name in states.keys() - set(new)} | digests(new, root)
-    # What was changed just now may be changed again without a trace in its times.
-    settled = [name for name in new if states[name] and max(states[name][1:3]) < begun - SETTLED_NS]
-    known |= {name: [*states[name], found[name]] for name in settled}
-    with contextlib.suppress(OSError):
-        write_text(path, json.dumps(known))
-    return {name: found[name] for name in sorted(found)}
+    states = {
+        name: _state(root / name) for name in sorted((root / file).relative_to(root).as_posix() for file in files)
+    }
+    new = [name for name, state in states.items() if not known.get(name, "").startswith(f"{state} ")]
+    if new:
+        begun = time.time_ns()
+        found = digests(new, root)
+        for name in new:
+            # What was changed just now may be changed again without a trace in its times: not to be relied on.
+            settled = max(map(int, states[name].split()[1:3])) < begun - SETTLED_NS
+            known[name] = f"{states[name] if settled else 'unsettled'} {found[name]}"
+        with contextlib.suppress(OSError):
+            write_text(path, json.dumps(known))
+    return {name: known[name].rpartition(" ")[2] for name in states}
 
 
-def _recall(path: Path) -> dict[str, list[int | str]]:
+def _recall(path: Path) -> dict[str, str]:
+    """State and digest of each file that was hashed before."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return known if isinstance(known, dict) and all(isinstance(one, str) for one in known.values()) else {}
 
 
-def _state(path: Path) -> list[int]:
+def _state(path: Path) -> str:
     """Size, times of the last change of content and of attributes in ns, and inode: what git goes by as well."""
     try:
         seen = path.stat()
-    except OSError:
-        return []
-    return [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino]
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns} {seen.st_ino}"
 
 
 def _digest(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise InputError(
-            str(path),
-            expected="a file that can be read",
-            got=error.strerror or type(error).__name__,
-            fix="replace the file",
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        str(path),
+        expected="a file that can be read",
+        got=error.strerror or type(error).__name__,
+        fix="replace the file",
+    )
 
 
 def progress_bar() -> Progress:

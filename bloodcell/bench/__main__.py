@@ -1,0 +1,331 @@
+"""Compare a training epoch with plain PyTorch, Keras and the machine's ceiling: ``python -m bloodcell.bench``."""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from bloodcell.bench.work import BATCH, DENSE, LEARNING_RATE, MEAN, ROTATION, SHIFT, SIZE, STD, WIDTHS, ZOOM, lay_out
+from bloodcell.cli import run_command
+from bloodcell.data.download import find_images, locate
+from bloodcell.data.fingerprint import progress_bar
+from bloodcell.errors import InputError
+from bloodcell.files import read_csv, write_json
+from bloodcell.rundir import manifest
+
+HELP = """\
+Every row is a process of its own, in turn, several rounds; the first epoch of each is left out. All train the paper's
+net (32/64/128 + dense 128) on the same images at 128x128 in batches of 32, with rotation, zoom, shift and flips. The
+images are the real ones where they can be found, else rendered smears. Run it with nothing else running.
+
+  make bench
+  python -m bloodcell.bench --images 640 --rounds 1      a first look, in about two minutes
+"""
+OURS = "bloodcell"
+OURS_FLOAT = "bloodcell, float32"
+OURS_ONE = "bloodcell, two jobs side by side"
+BARE = "its step in a bare loop"
+PYTORCH = "plain PyTorch, float32"
+KERAS = "Keras, float32"
+KERAS_BF16 = "Keras, mixed_bfloat16"
+# Images that memory is shown at, and the side that they are decoded to.
+MEMORY_AT, MEMORY_SIDE = (1_000, 10_000, 100_000), 64
+
+
+class Row(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        name: What is measured.
+        module: The program.
+        bf16: Whether it multiplies in bfloat16.
+    """
+
+    name: str
+    module: str
+    bf16: bool
+
+
+def training_words(root: Path, epochs: int, precision: str, out: Path) -> list[str]:
+    """The command line of this project's own training of the same work."""
+    augment = f"{{rotation: {ROTATION}, zoom: {ZOOM}, shift: {SHIFT}, flip: true}}"
+    return [
+        *("data=folder", "model=paper_cnn", "optim=adam", "report=null", "name=bench"),
+        *(f"data.root='{root}'", f"data.image_size=[{SIZE[0]},{SIZE[1]}]", f"data.batch_size={BATCH}"),
+        *(f"data.mean=[{MEAN},{MEAN},{MEAN}]", f"data.std=[{STD},{STD},{STD}]", f"data.augment={augment}"),
+        *(f"model.widths=[{','.join(map(str, WIDTHS))}]", f"model.dense={DENSE}", f"optim.lr={LEARNING_RATE}"),
+        *(f"trainer.max_epochs={epochs}", f"trainer.precision={precision}", f"hydra.run.dir='{out}'"),
+    ]
+
+
+def run(words: Sequence[str], **env: str) -> str:
+    """Run a program of this package to its end; its output.
+
+    Raises:
+        InputError: If it fails, with its last line.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", *words], capture_output=True, text=True, check=False, env={**os.environ, **env}
+    )
+    if done.returncode:
+        said = (done.stderr.strip() or "nothing said").splitlines()[-1]
+        raise InputError(words[0], expected="a run to its end", got=said, fix="mend that")
+    return done.stdout
+
+
+def last_json(text: str) -> Any:
+    """The JSON in the last line of an output."""
+    return json.loads(text.strip().splitlines()[-1])
+
+
+def speeds(row: Row, root: Path, images: int, epochs: int, out: Path) -> list[float]:
+    """Images a second of every epoch of a row but the first."""
+    if row.module != "bloodcell.train":
+        words = [row.module, str(root), f"--epochs={epochs}", *(["--bf16"] if row.bf16 else [])]
+        found = last_json(run(words))
+        return [found["images"] / seconds for seconds in found["seconds"][1:]]
+    jobs = 2 if row.name == OURS_ONE else 1
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} if jobs > 1 else {}
+    precision = "auto" if row.bf16 else "32-true"
+    places = [out / f"{row.name.replace(' ', '_')}_{job}_{time.time_ns()}" for job in range(jobs)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "bloodcell.train", *training_words(root, epochs, precision, place)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **threads},
+        )
+        for place in places
+    ]
+    for job in started:
+        _, said = job.communicate()
+        if job.returncode:
+            raise InputError("bloodcell.train", expected="a run to its end", got=said.strip()[-200:], fix="mend that")
+    seconds = [[float(line["seconds"]) for line in read_csv(place / "metrics.csv")][1:] for place in places]
+    return [sum(images / one for one in together) for together in zip(*seconds, strict=True)]
+
+
+def startup(root: Path, out: Path) -> dict[str, float]:
+    """Seconds of a whole command: help, a mistyped key, and a training that stops after one step."""
+    words = training_words(root, 1, "auto", out / "startup")
+    found = {}
+    for name, given in (
+        ("help", ["--help"]),
+        ("config error", ["optim.lrr=1"]),
+        ("one step", [*words, "trainer.max_steps=1", "data.cache=disk"]),
+    ):
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "bloodcell.train", *given], capture_output=True, check=False)
+        found[name] = time.perf_counter() - begun
+    return found
+
+
+def memory(files: Sequence[Path], classes: Sequence[str], place: Path) -> dict[str, int]:
+    """Bytes of private memory by number of images, which repeat the files given."""
+    found = {}
+    for images in MEMORY_AT:
+        lay_out(files, classes, images, place / str(images))
+        words = ["bloodcell.bench.pipeline", str(place / str(images)), f"--side={MEMORY_SIDE}"]
+        run(words)  # fills the cache
+        found[str(images)] = int(last_json(run(words))["private"])
+    return found
+
+
+def flops() -> int:
+    """Floating-point operations of forward and backward pass per image, as torch counts them."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from bloodcell.model.nets import paper_cnn
+
+    net = paper_cnn(4, SIZE, WIDTHS, DENSE)
+    with FlopCounterMode(display=False) as counter:
+        net(torch.zeros(1, 3, *SIZE)).sum().backward()
+    return int(counter.get_total_flops())
+
+
+def bench(images: int, rounds: int, epochs: int, out: Path) -> None:
+    """Measure everything, print the table, write the JSON."""
+    rows = [Row(OURS, "bloodcell.train", True), Row(OURS_FLOAT, "bloodcell.train", False)]
+    rows += [Row(OURS_ONE, "bloodcell.train", True), Row(BARE, "bloodcell.bench.bare_loop", True)]
+    rows += [Row(PYTORCH, "bloodcell.bench.plain_pytorch", False)]
+    if find_spec("keras") is None:
+        print("Keras is not installed and left out; pip install -e '.[bench]' (make bench does)")
+    else:
+        rows += [Row(KERAS, "bloodcell.bench.keras_fit", False), Row(KERAS_BF16, "bloodcell.bench.keras_fit", True)]
+    files, source = _images()
+    classes = [file.parent.name for file in files]
+    with tempfile.TemporaryDirectory() as folder, progress_bar() as progress:
+        place = Path(folder)
+        os.environ["BLOODCELL_CACHE"] = str(place / "cache")
+        root = place / "images"
+        lay_out(files, classes, images, root)
+        task = progress.add_task("measuring", total=rounds * len(rows) + 6)
+        ceiling = [last_json(run(["bloodcell.bench.ceiling"]))]
+        first = last_json(run(["bloodcell.bench.pipeline", str(root)]))
+        later = last_json(run(["bloodcell.bench.pipeline", str(root)]))
+        progress.advance(task, 2)
+        found: dict[str, list[list[float]]] = {row.name: [] for row in rows}
+        for _ in range(rounds):
+            for row in rows:
+                progress.update(task, description=row.name)
+                found[row.name].append(speeds(row, root, images, epochs, place))
+                progress.advance(task)
+        progress.update(task, description="evaluation, start-up, memory")
+        ceiling.append(last_json(run(["bloodcell.bench.ceiling"])))
+        evaluation = last_json(run(["bloodcell.bench.evaluation", str(root)]))
+        progress.advance(task, 2)
+        waits = startup(root, place)
+        progress.advance(task)
+        private = memory(files, classes, place / "memory")
+    best = {kind: max(one[kind] for one in ceiling) for kind in ceiling[0]}
+    table = summary(rows, found, best, flops())
+    content = {
+        "ratio_vs_pytorch": ratio(found, OURS, PYTORCH),
+        "ratio_vs_keras_bf16": ratio(found, OURS, KERAS_BF16),
+        "ratio_vs_bare_loop": ratio(found, OURS, BARE),
+        "ratio_side_by_side": ratio(found, OURS_ONE, OURS),
+        "rows": table,
+        "ceiling_flops_per_s": best,
+        "pipeline": pipeline(first, later, table[0]["images_per_s"], images),
+        "evaluation_images_per_s": round(evaluation, 1),
+        "startup_seconds": {name: round(seconds, 2) for name, seconds in waits.items()},
+        "private_memory_bytes": private,
+        "work": {"images": images, "source": source, "rounds": rounds, "epochs": epochs, "flops_per_image": flops()},
+        "manifest": manifest({}, {"source": source}),
+    }
+    show(content)
+    write_json(out, content)
+    print(f"numbers: {out}")
+
+
+def pipeline(
+    first: Mapping[str, float], later: Mapping[str, float], images_per_s: float, images: int
+) -> dict[str, float]:
+    """What the pipeline costs: filling the cache, mapping it again, and later epochs as shares of an epoch."""
+    epoch = images / images_per_s
+    return {
+        "fill_images_per_s": round(first["images"] / first["setup"], 1),
+        "map_seconds": round(later["setup"], 3),
+        "gather_images_per_s": round(later["train"] / later["gather"], 1),
+        "gather_share_of_epoch": round(later["gather"] / epoch, 4),
+        "augment_share_of_epoch": round((later["prepare"] - later["gather"]) / epoch, 4),
+    }
+
+
+def ratio(found: Mapping[str, Sequence[Sequence[float]]], one: str, other: str) -> dict[str, float] | None:
+    """How many times as fast one row is as another: the median over rounds of the ratio of medians, and its range."""
+    if other not in found:
+        return None
+    pairs = zip(found[one], found[other], strict=True)
+    each = [statistics.median(mine) / statistics.median(theirs) for mine, theirs in pairs]
+    return {"median": round(statistics.median(each), 3), "min": round(min(each), 3), "max": round(max(each), 3)}
+
+
+def summary(
+    rows: Sequence[Row], found: Mapping[str, Sequence[Sequence[float]]], ceiling: Mapping[str, float], flops: int
+) -> list[dict[str, Any]]:
+    """The table: speed with its spread, ratio to plain PyTorch, and share of what the machine can do at most."""
+    table = []
+    for row in rows:
+        each = [speed for one in found[row.name] for speed in one]
+        middle = statistics.median(each)
+        most = ceiling["bfloat16" if row.bf16 else "float32"]
+        against = ratio(found, row.name, PYTORCH)
+        assert against is not None
+        table.append(
+            {
+                "name": row.name,
+                "images_per_s": round(middle, 1),
+                "min": round(min(each), 1),
+                "max": round(max(each), 1),
+                "ratio_vs_pytorch": against["median"],
+                "share_of_ceiling": round(middle * flops / most, 3),
+            }
+        )
+    return table
+
+
+def show(content: Mapping[str, Any]) -> None:
+    """Print the table and what stands below it."""
+    work, most = content["work"], content["ceiling_flops_per_s"]
+    title = f"training epochs, {work['images']:,} images ({work['source']}), {work['rounds']} rounds"
+    table = Table(title=title, title_justify="left")
+    for column in ("", "images/s", "lowest-highest", "x plain PyTorch", "of the ceiling"):
+        table.add_column(column, justify="right" if column else "left")
+    for row in content["rows"]:
+        table.add_row(
+            row["name"],
+            f"{row['images_per_s']:.0f}",
+            f"{row['min']:.0f}-{row['max']:.0f}",
+            f"{row['ratio_vs_pytorch']:.2f}",
+            f"{row['share_of_ceiling']:.0%}",
+        )
+    Console().print(table)
+    print(f"ceiling: {most['float32'] / 1e9:.0f} GFLOP/s in float32, {most['bfloat16'] / 1e9:.0f} in bfloat16")
+    for name, label in (
+        ("ratio_vs_pytorch", "plain PyTorch"),
+        ("ratio_vs_keras_bf16", "Keras mixed_bfloat16"),
+        ("ratio_vs_bare_loop", "a bare loop of the same step"),
+    ):
+        if content[name]:
+            one = content[name]
+            print(f"{one['median']:.2f} times {label} ({one['min']:.2f}-{one['max']:.2f} by round)")
+    pipe = content["pipeline"]
+    print(
+        f"pixels: decoded at {pipe['fill_images_per_s']:,.0f} images/s, mapped again in {pipe['map_seconds']:.2f} s; "
+        f"a later epoch spends {pipe['gather_share_of_epoch']:.1%} on getting batches, "
+        f"{pipe['augment_share_of_epoch']:.1%} on augmenting them"
+    )
+    print(f"evaluation: {content['evaluation_images_per_s']:,.0f} images/s in float32")
+    print("start-up: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in content["startup_seconds"].items()))
+    private = content["private_memory_bytes"].items()
+    print("memory beside the cache: " + ", ".join(f"{int(n):,} images {size / 1e6:.0f} MB" for n, size in private))
+
+
+def _images() -> tuple[list[Path], str]:
+    """Real training images if there are any, else rendered ones; and which they are."""
+    found = locate(None)
+    if found is not None:
+        return sorted((find_images(found) / "TRAIN").rglob("*.jpeg")), "blood_cells"
+    from bloodcell.data.datamodule import BloodCells
+
+    data = BloodCells("synthetic")
+    data.find()
+    return [data.index.path(row) for row in range(len(data.index))], "synthetic"
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bloodcell.bench",
+        description="Time a training epoch here, in plain PyTorch and in Keras, and what the machine could do.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--images", type=int, default=2560, help="training images of an epoch (default: 2560)")
+    parser.add_argument("--rounds", type=int, default=4, help="times that every row is run (default: 4)")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of a run; the first is left out (default: 2)")
+    parser.add_argument("--out", type=Path, default=Path("results/bench.json"), help="default: results/bench.json")
+    words = parser.parse_args()
+    for name in ("images", "rounds", "epochs"):
+        least = 2 if name == "epochs" else 1
+        if getattr(words, name) < least:
+            parser.error(f"--{name}: expected a number from {least}, got {getattr(words, name)}")
+    run_command(lambda: bench(words.images, words.rounds, words.epochs, words.out))
+
+
+if __name__ == "__main__":
+    main()
