@@ -30,7 +30,7 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit(f"error: expected Python 3.11 to 3.13, got {v.major}.{v.minor}; type make setup PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $$($(PYTHON) -c '$(HAS_TORCH)' 2>/dev/null && echo --system-site-packages) $(VENV)
 	$(if $(TORCH),$(BIN)/python -m pip install $(if $(filter cpu,$(TORCH)),torch torchvision --index-url https://download.pytorch.org/whl/cpu,$(TORCH)))
-	$(BIN)/python -m pip install --quiet -e ".[data,lineage,dev]"
+	$(BIN)/python -m pip install --quiet -e ".[data,lineage,parallel,dev]"
 	@touch $(READY)
 
 quickstart: $(READY)  ## Train for a few minutes and show what comes out
