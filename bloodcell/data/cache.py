@@ -87,6 +87,8 @@ def _alone(path: Path) -> FileLock:
 
 
 def _fill(path: Path, decoder: Decoder) -> None:
+    for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed: nobody else holds the lock
+        left.unlink()
     size = int(np.prod(decoder.shape))
     if shutil.disk_usage(path.parent).free < size:
         raise OSError(errno.ENOSPC, f"room for less than {size / 1e6:,.0f} MB")
