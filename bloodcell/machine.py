@@ -10,7 +10,7 @@ import torch
 log = logging.getLogger(__name__)
 
 # Parameters of glibc's mallopt (malloc.h).
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -52,4 +52,3 @@ def keep_freed_memory() -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(M_MMAP_MAX, 0)
     libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-    libc.mallopt(M_TOP_PAD, 64 * 2**20)

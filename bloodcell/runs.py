@@ -14,6 +14,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from bloodcell.bench.table import markdown
 from bloodcell.cli import run_command
 from bloodcell.errors import InputError
 from bloodcell.files import write_json, write_text
@@ -145,11 +146,13 @@ def _with_interval(record: dict[str, Any], name: str) -> str:
 
 
 def write_readme(readme: Path, results: Path) -> None:
-    """Put the table of committed runs and that of the ladder between their marks in the README."""
+    """Put the tables of committed runs, of the ladder and of the bench between their marks in the README."""
     text = readme.read_text(encoding="utf-8")
     tables = {"results": committed_table(results)}
     if (results / "ladder" / "ladder.md").is_file():
         tables["ladder"] = (results / "ladder" / "ladder.md").read_text(encoding="utf-8")
+    if (results / "bench.json").is_file():
+        tables["bench"] = markdown(json.loads((results / "bench.json").read_text(encoding="utf-8")))
     for name, content in tables.items():
         begin, end = (f"<!-- {name}:{mark} -->" for mark in ("begin", "end"))
         head, rest = text.split(begin)

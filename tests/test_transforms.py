@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bloodcell.data.datamodule import BloodCells
-from bloodcell.data.transforms import RandomView, scaling
+from bloodcell.data.transforms import RandomView, grid, scaling
 
 
 def images(height: int = 24, width: int = 24) -> torch.Tensor:
@@ -59,6 +59,13 @@ def test_samples_of_a_batch_differ_and_seeds_repeat() -> None:
     assert torch.equal(view(same), one)
     view.seed(0, 2, 2)
     assert not torch.equal(view(same), one)
+
+
+def test_grid_is_that_of_torch() -> None:
+    maps = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(0))
+    for height, width in ((7, 12), (1, 1), (64, 48)):
+        wanted = torch.nn.functional.affine_grid(maps, [5, 3, height, width], align_corners=False)
+        assert torch.allclose(grid(maps, height, width), wanted, atol=1e-6)
 
 
 def test_scaling() -> None:

@@ -3,19 +3,29 @@
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from bloodcell.bench.table import (
+    BARE,
+    KERAS,
+    KERAS_BF16,
+    OURS,
+    OURS_FLOAT,
+    OURS_ONE,
+    PYTORCH,
+    Row,
+    pipeline,
+    ratio,
+    show,
+    summary,
+)
 from bloodcell.bench.work import BATCH, DENSE, LEARNING_RATE, MEAN, ROTATION, SHIFT, SIZE, STD, WIDTHS, ZOOM, lay_out
 from bloodcell.cli import run_command
 from bloodcell.data.download import find_images, locate
@@ -32,29 +42,8 @@ images are the real ones where they can be found, else rendered smears. Run it w
   make bench
   python -m bloodcell.bench --images 640 --rounds 1      a first look, in about two minutes
 """
-OURS = "bloodcell"
-OURS_FLOAT = "bloodcell, float32"
-OURS_ONE = "bloodcell, two jobs side by side"
-BARE = "its step in a bare loop"
-PYTORCH = "plain PyTorch, float32"
-KERAS = "Keras, float32"
-KERAS_BF16 = "Keras, mixed_bfloat16"
 # Images that memory is shown at, and the side that they are decoded to.
 MEMORY_AT, MEMORY_SIDE = (1_000, 10_000, 100_000), 64
-
-
-class Row(NamedTuple):
-    """A row of the table.
-
-    Attributes:
-        name: What is measured.
-        module: The program.
-        bf16: Whether it multiplies in bfloat16.
-    """
-
-    name: str
-    module: str
-    bf16: bool
 
 
 def training_words(root: Path, epochs: int, precision: str, out: Path) -> list[str]:
@@ -211,90 +200,6 @@ def bench(images: int, rounds: int, epochs: int, out: Path) -> None:
     print(f"numbers: {out}")
 
 
-def pipeline(
-    first: Mapping[str, float], later: Mapping[str, float], images_per_s: float, images: int
-) -> dict[str, float]:
-    """What the pipeline costs: filling the cache, mapping it again, and later epochs as shares of an epoch."""
-    epoch = images / images_per_s
-    return {
-        "fill_images_per_s": round(first["images"] / first["setup"], 1),
-        "map_seconds": round(later["setup"], 3),
-        "gather_images_per_s": round(later["train"] / later["gather"], 1),
-        "gather_share_of_epoch": round(later["gather"] / epoch, 4),
-        "augment_share_of_epoch": round((later["prepare"] - later["gather"]) / epoch, 4),
-    }
-
-
-def ratio(found: Mapping[str, Sequence[Sequence[float]]], one: str, other: str) -> dict[str, float] | None:
-    """How many times as fast one row is as another: the median over rounds of the ratio of medians, and its range."""
-    if other not in found:
-        return None
-    pairs = zip(found[one], found[other], strict=True)
-    each = [statistics.median(mine) / statistics.median(theirs) for mine, theirs in pairs]
-    return {"median": round(statistics.median(each), 3), "min": round(min(each), 3), "max": round(max(each), 3)}
-
-
-def summary(
-    rows: Sequence[Row], found: Mapping[str, Sequence[Sequence[float]]], ceiling: Mapping[str, float], flops: int
-) -> list[dict[str, Any]]:
-    """The table: speed with its spread, ratio to plain PyTorch, and share of what the machine can do at most."""
-    table = []
-    for row in rows:
-        each = [speed for one in found[row.name] for speed in one]
-        middle = statistics.median(each)
-        most = ceiling["bfloat16" if row.bf16 else "float32"]
-        against = ratio(found, row.name, PYTORCH)
-        assert against is not None
-        table.append(
-            {
-                "name": row.name,
-                "images_per_s": round(middle, 1),
-                "min": round(min(each), 1),
-                "max": round(max(each), 1),
-                "ratio_vs_pytorch": against["median"],
-                "share_of_ceiling": round(middle * flops / most, 3),
-            }
-        )
-    return table
-
-
-def show(content: Mapping[str, Any]) -> None:
-    """Print the table and what stands below it."""
-    work, most = content["work"], content["ceiling_flops_per_s"]
-    title = f"training epochs, {work['images']:,} images ({work['source']}), {work['rounds']} rounds"
-    table = Table(title=title, title_justify="left")
-    for column in ("", "images/s", "lowest-highest", "x plain PyTorch", "of the ceiling"):
-        table.add_column(column, justify="right" if column else "left")
-    for row in content["rows"]:
-        table.add_row(
-            row["name"],
-            f"{row['images_per_s']:.0f}",
-            f"{row['min']:.0f}-{row['max']:.0f}",
-            f"{row['ratio_vs_pytorch']:.2f}",
-            f"{row['share_of_ceiling']:.0%}",
-        )
-    Console().print(table)
-    print(f"ceiling: {most['float32'] / 1e9:.0f} GFLOP/s in float32, {most['bfloat16'] / 1e9:.0f} in bfloat16")
-    for name, label in (
-        ("ratio_vs_pytorch", "plain PyTorch"),
-        ("ratio_vs_keras_bf16", "Keras mixed_bfloat16"),
-        ("ratio_vs_bare_loop", "a bare loop of the same step"),
-    ):
-        if content[name]:
-            one = content[name]
-            print(f"{one['median']:.2f} times {label} ({one['min']:.2f}-{one['max']:.2f} by round)")
-    pipe = content["pipeline"]
-    print(
-        f"pixels: decoded at {pipe['fill_images_per_s']:,.0f} images/s, mapped again in {pipe['map_seconds']:.2f} s; "
-        f"a later epoch spends {pipe['gather_share_of_epoch']:.1%} on getting batches, "
-        f"{pipe['augment_share_of_epoch']:.1%} on augmenting them"
-    )
-    print(f"evaluation: {content['evaluation_images_per_s']:,.0f} images/s in float32")
-    print("start-up: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in content["startup_seconds"].items()))
-    private = content["private_memory_bytes"].items()
-    print("memory beside the cache: " + ", ".join(f"{int(n):,} images {size / 1e6:.0f} MB" for n, size in private))
-
-
 def _images() -> tuple[list[Path], str]:
     """Real training images if there are any, else rendered ones; and which they are."""
     found = locate(None)
@@ -316,7 +221,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--images", type=int, default=2560, help="training images of an epoch (default: 2560)")
-    parser.add_argument("--rounds", type=int, default=4, help="times that every row is run (default: 4)")
+    parser.add_argument("--rounds", type=int, default=3, help="times that every row is run (default: 3)")
     parser.add_argument("--epochs", type=int, default=2, help="epochs of a run; the first is left out (default: 2)")
     parser.add_argument("--out", type=Path, default=Path("results/bench.json"), help="default: results/bench.json")
     words = parser.parse_args()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bloodcell.bench.work import BATCH, MEAN, ROTATION, SHIFT, SIZE, STD, ZOOM
 from bloodcell.data.datamodule import BloodCells
+from bloodcell.machine import keep_freed_memory
 
 
 def measure(root: Path, side: int) -> dict[str, float]:
@@ -22,6 +23,7 @@ def measure(root: Path, side: int) -> dict[str, float]:
         does not hold the images), ``gather`` of an epoch of batches, ``prepare`` of one that is augmented as well, in
         seconds; ``private`` memory in bytes, which leaves out what is mapped from files.
     """
+    keep_freed_memory()
     data = BloodCells(
         "folder",
         str(root),

@@ -33,16 +33,18 @@ def class_metrics(num_classes: int) -> MetricCollection:
         Accuracy, macro and per-class precision, recall and F1, and the confusion matrix (rows: truth).
         Macro recall is the balanced accuracy.
     """
+    # What is counted is the net's own output: torchmetrics' checks of it would make a GPU wait at every step.
+    checks: dict[str, Any] = {"validate_args": False}
     kinds = {"precision": MulticlassPrecision, "recall": MulticlassRecall, "f1": MulticlassF1Score}
-    macro = {f"macro_{name}": kind(num_classes, average="macro") for name, kind in kinds.items()}
-    each = {name: kind(num_classes, average="none") for name, kind in kinds.items()}
+    macro = {f"macro_{name}": kind(num_classes, average="macro", **checks) for name, kind in kinds.items()}
+    each = {name: kind(num_classes, average="none", **checks) for name, kind in kinds.items()}
     return MetricCollection(
         {
-            "acc": MulticlassAccuracy(num_classes, average="micro"),
-            "balanced_acc": MulticlassRecall(num_classes, average="macro"),
+            "acc": MulticlassAccuracy(num_classes, average="micro", **checks),
+            "balanced_acc": MulticlassRecall(num_classes, average="macro", **checks),
             **macro,
             **each,
-            "confusion": MulticlassConfusionMatrix(num_classes),
+            "confusion": MulticlassConfusionMatrix(num_classes, **checks),
         }
     )
 

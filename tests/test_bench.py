@@ -1,0 +1,84 @@
+"""The bench: its rows train, its ratios are those of its numbers."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bloodcell.bench import __main__ as bench
+from bloodcell.bench import table
+from bloodcell.bench.work import BATCH, lay_out
+from tests.conftest import CLASSES
+
+
+@pytest.fixture
+def tree(cells: Path, tmp_path: Path) -> Path:
+    files = sorted(cells.rglob("*.png"))
+    lay_out(files, [file.parent.name for file in files], 40, tmp_path / "tree")
+    return tmp_path / "tree"
+
+
+def test_a_tree_has_what_was_asked_for(tree: Path) -> None:
+    counts = {subset: len(list((tree / subset).rglob("*.png"))) for subset in ("train", "val", "test")}
+    assert counts == {"train": 40, "val": BATCH, "test": BATCH}
+    assert {path.name for path in (tree / "train").iterdir()} == set(CLASSES)
+
+
+@pytest.mark.parametrize("name", ["bare_loop", "plain_pytorch"])
+def test_rows_time_their_epochs(tree: Path, name: str) -> None:
+    found = bench.last_json(bench.run([f"bloodcell.bench.{name}", str(tree), "--epochs=2", "--bf16"]))
+    assert found["images"] == 40
+    assert len(found["seconds"]) == 2
+    assert min(found["seconds"]) > 0
+
+
+def test_ratios_and_shares() -> None:
+    rows = [table.Row(table.OURS, "bloodcell.train", True), table.Row(table.PYTORCH, "plain", False)]
+    found = {table.OURS: [[400.0, 420.0], [380.0]], table.PYTORCH: [[100.0, 105.0], [95.0]]}
+    assert table.ratio(found, table.OURS, table.PYTORCH) == {"median": 4.0, "min": 4.0, "max": 4.0}
+    assert table.ratio(found, table.OURS, table.KERAS_BF16) is None
+    ours, theirs = table.summary(rows, found, {"float32": 1e11, "bfloat16": 4e11}, flops=10**8)
+    assert ours == {
+        "name": "bloodcell",
+        "images_per_s": 400.0,
+        "min": 380.0,
+        "max": 420.0,
+        "ratio_vs_pytorch": 4.0,
+        "share_of_ceiling": 0.1,
+    }
+    assert theirs["share_of_ceiling"] == 0.1
+
+
+def test_the_work_is_counted() -> None:
+    # Forward, and twice that backward but for the first layer, which has no gradient of its input.
+    layers = [126**2 * 32 * 27, 61**2 * 64 * 288, 28**2 * 128 * 576, 28**2 * 128 * 128, 128 * 4]
+    assert bench.flops() == 2 * (3 * sum(layers) - layers[0])
+
+
+def test_bad_numbers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", "--epochs=1"])
+    with pytest.raises(SystemExit):
+        bench.main()
+    assert "--epochs: expected a number from 2, got 1" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_whole_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cells: Path
+) -> None:
+    files = sorted(cells.rglob("*.png"))
+    monkeypatch.setattr(bench, "_images", lambda: (files, "test"))
+    monkeypatch.setattr(bench, "find_spec", lambda name: None)
+    monkeypatch.setattr(bench, "MEMORY_AT", (64,))
+    bench.bench(64, rounds=1, epochs=2, out=tmp_path / "bench.json")
+    content = json.loads((tmp_path / "bench.json").read_text())
+    assert content["ratio_vs_pytorch"]["median"] > 0
+    assert content["ratio_vs_keras_bf16"] is None
+    assert [row["name"] for row in content["rows"]] == [
+        table.OURS,
+        table.OURS_FLOAT,
+        table.OURS_ONE,
+        table.BARE,
+        table.PYTORCH,
+    ]
+    assert "plain PyTorch" in capsys.readouterr().out

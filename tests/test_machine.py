@@ -1,0 +1,89 @@
+"""What a process does with the machine: precision, memory, threads."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from bloodcell import machine
+from tests.conftest import TINY
+
+
+def test_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has, wanted in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr(machine, "bf16_on_cpu", lambda has=has: has)
+        assert machine.choose_precision("cpu")[0] == wanted
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_the_choice_is_said_and_recorded_and_trains(
+    has: bool, train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(machine, "bf16_on_cpu", lambda: has)
+    run = train()
+    wanted = "bf16-mixed" if has else "32-true"
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("math: ")]
+    assert line.startswith(f"math: {wanted} (the processor ")
+    assert json.loads((run / "manifest.json").read_text())["precision"] == wanted
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert {weight.dtype for weight in checkpoint["state_dict"].values() if weight.is_floating_point()} == {
+        torch.float32
+    }
+
+
+def test_what_is_reported_is_float32_whatever_the_training_was(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights of a bfloat16 training, evaluated as a float32 run would, give the numbers of its report."""
+    from bloodcell import evaluate
+
+    run = train("trainer.precision=bf16-mixed")
+    reported = json.loads((run / "metrics.json").read_text())
+    again = evaluate.evaluate(run, [], None, "test")
+    assert {name: value for name, value in reported.items() if name in again} == pytest.approx(again, abs=0)
+
+
+STEPS = """
+import resource, sys, torch
+from bloodcell.machine import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def step():
+    values = [torch.ones(12_000_000) for _ in range(3)]
+    return sum(float(one[0]) for one in values)
+for _ in range(10):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc keeps or returns memory")
+def test_freed_memory_is_used_again_without_asking_the_system() -> None:
+    def faults(word: str) -> int:
+        done = subprocess.run([sys.executable, "-c", STEPS, word], capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    assert faults("keep") < 100
+    assert faults("return") > 10_000, "144 MB a step, in pages of 4 kB"
+
+
+def test_jobs_side_by_side_share_the_threads(cells: Path, tmp_path: Path) -> None:
+    words = [*TINY, f"data.root={cells}", "trainer.max_epochs=1", "hydra/launcher=joblib", "seed=0,1"]
+    env = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-m", "bloodcell.train", "-m", *words], capture_output=True, text=True, env=env, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    manifests = [json.loads(path.read_text()) for path in tmp_path.glob("runs/tiny-sweep/*/*/manifest.json")]
+    assert len(manifests) == 2
+    assert {one["hardware"]["threads"] for one in manifests} == {1}, "as many jobs as cores: one thread each"
+    assert len(list((tmp_path / "cache" / "pixels").glob("*.npy"))) == 1
