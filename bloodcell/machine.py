@@ -1,13 +1,10 @@
 """What the machine can do, and how a process is set up to do it."""
 
 import ctypes
-import logging
 import platform
 from typing import Literal
 
 import torch
-
-log = logging.getLogger(__name__)
 
 # Parameters of glibc's mallopt (malloc.h).
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -37,7 +34,8 @@ def choose_precision(accelerator: str) -> tuple[Precision, str]:
 
 def bf16_on_cpu() -> bool:
     """Whether the processor has instructions that multiply bfloat16, which torch then uses."""
-    has = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile", "arm_bf16")]
+    # torch's own checks, private as they are: its public answer (mkldnn) is yes where it only emulates.
+    has = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile")]
     return any(check() for check in has if check is not None)
 
 

@@ -70,6 +70,7 @@ def test_the_whole_of_it(
     monkeypatch.setattr(bench, "_images", lambda: (files, "test"))
     monkeypatch.setattr(bench, "find_spec", lambda name: None)
     monkeypatch.setattr(bench, "MEMORY_AT", (64,))
+    monkeypatch.setattr(bench, "WHOLE_EPOCH", 64)
     bench.bench(64, rounds=1, epochs=2, out=tmp_path / "bench.json")
     content = json.loads((tmp_path / "bench.json").read_text())
     assert content["ratio_vs_pytorch"]["median"] > 0
@@ -81,4 +82,8 @@ def test_the_whole_of_it(
         table.BARE,
         table.PYTORCH,
     ]
+    bench.bench_overhead(1, tmp_path / "bench.json")
+    again = json.loads((tmp_path / "bench.json").read_text())
+    assert again["overhead"]["images_per_s"] != content["overhead"]["images_per_s"]
+    assert again["rows"] == content["rows"]
     assert "plain PyTorch" in capsys.readouterr().out

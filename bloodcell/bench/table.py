@@ -104,11 +104,15 @@ def said(content: Mapping[str, Any]) -> list[str]:
     for name, label in (
         ("ratio_vs_pytorch", "plain PyTorch"),
         ("ratio_vs_keras_bf16", "Keras mixed_bfloat16"),
-        ("ratio_vs_bare_loop", "a bare loop of the same step"),
     ):
         if content[name]:
             one = content[name]
             lines.append(f"{one['median']:.2f} times {label} ({one['min']:.2f} to {one['max']:.2f} by round)")
+    beside = content["overhead"]
+    lines.append(
+        f"{beside['ratio']['median']:.2f} times a bare loop of the same step, on an epoch of {beside['images']:,} "
+        f"images ({beside['ratio']['min']:.2f} to {beside['ratio']['max']:.2f} by round)"
+    )
     side, pipe = content["ratio_side_by_side"], content["pipeline"]
     lines.append(
         f"two jobs side by side do {side['median']:.2f} times the work of one alone "

@@ -4,6 +4,8 @@ import errno
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +50,7 @@ def mapped(decoder: Decoder) -> Tensor:
             if found is None:
                 _fill(path, decoder)
                 found = _open(path, decoder.shape)
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # the latter where a file system has no locks
         raise _refused(path.parent, error) from error
     assert found is not None
     return found
@@ -75,15 +77,19 @@ def _open(path: Path, shape: tuple[int, ...]) -> Tensor | None:
     return torch.from_numpy(pixels) if pixels.shape == shape and pixels.dtype == np.uint8 else None
 
 
-def _alone(path: Path) -> FileLock:
-    """Hold the lock of an entry; say so if another process holds it."""
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock of an entry; say so while another process holds it. It is let go of when a process dies."""
     lock = FileLock(f"{path}.lock")
     try:
         lock.acquire(timeout=0.5)
     except Timeout:
         print("waiting for another process that decodes the same images", flush=True)
         lock.acquire()
-    return lock
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _fill(path: Path, decoder: Decoder) -> None:
@@ -102,10 +108,10 @@ def _fill(path: Path, decoder: Decoder) -> None:
         os.fsync(file.fileno())  # or a machine that stops may leave holes under the final name
 
 
-def _refused(folder: Path, error: OSError) -> InputError:
+def _refused(folder: Path, error: Exception) -> InputError:
     return InputError(
         str(folder),
         expected="a folder for decoded pixels that can be written to",
-        got=error.strerror or type(error).__name__,
+        got=getattr(error, "strerror", None) or str(error) or type(error).__name__,
         fix="set BLOODCELL_CACHE=/another/folder, or data.cache=ram to keep them in memory",
     )

@@ -96,6 +96,7 @@ class CellClassifier(L.LightningModule):
         self._metrics = nn.ModuleDict({stage_key(stage): class_metrics(len(classes)) for stage in stages})
         self._losses = nn.ModuleDict({stage_key(stage): MeanMetric() for stage in stages})
         self.confusion: dict[str, Tensor] = {}
+        self._seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
 
     def metrics(self, stage: str) -> MetricCollection:
         """The counts of a stage (``train``, ``val`` or ``test``)."""
@@ -186,15 +187,20 @@ class CellClassifier(L.LightningModule):
         images, labels, _ = batch
         logits = self(images)
         loss: Tensor = self.loss(logits, labels)
-        self.metrics(stage).update(logits.detach(), labels)
-        self.mean_loss(stage).update(loss.detach(), weight=len(labels))
+        self._seen[stage].append((logits.detach(), labels, loss.detach()))
         return loss, logits
 
     def _reset(self, stage: str) -> None:
         self.metrics(stage).reset()
         self.mean_loss(stage).reset()
+        self._seen[stage] = []
 
     def _log_epoch(self, stage: str) -> None:
+        # Counted once: a few numbers an image are kept for it, and no step waits for the counts.
+        logits, labels, losses = zip(*self._seen.pop(stage), strict=True)
+        self.metrics(stage).update(torch.cat(logits), torch.cat(labels))
+        sizes = torch.tensor([len(one) for one in labels], device=losses[0].device)
+        self.mean_loss(stage).update(torch.stack(losses), weight=sizes)
         values = self.metrics(stage).compute()
         self.confusion[stage] = values.pop("confusion").cpu()
         named: dict[str, float | Tensor] = {f"{stage}/loss": self.mean_loss(stage).compute()}
