@@ -228,3 +228,20 @@ def test_digests_are_remembered_while_a_file_is_as_it_was(tmp_path: Path, monkey
     (root / "c").unlink()
     with pytest.raises(InputError, match="expected a file that can be read"):
         remembered_digests("abc", root, memory)
+
+
+def test_pixels_live_on_the_device_that_trains_if_it_has_room(cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The meta device stands in for a GPU: it knows places and shapes, and would raise if anything had to come back."""
+    meta = torch.device("meta")
+    data = data_of(cells, "ram")
+    chosen = next(iter(data.train_dataloader()))
+    batch = data.prepare(chosen._replace(rows=chosen.rows.to(meta)), epoch=0, training=False)
+    assert [part.device for part in batch] == [meta] * 3
+    assert batch.images.shape == (8, 3, 32, 32)
+    assert data._pixels is not None
+    assert data._pixels[:1].device == meta  # type: ignore[index]
+    full = data_of(cells, "ram")
+    monkeypatch.setattr("bloodcell.data.datamodule._free_memory", lambda device: 1000)
+    full._move(meta)
+    assert full._labels.device == meta
+    assert full._pixels[:1].device.type == "cpu"  # type: ignore[index]
