@@ -165,10 +165,10 @@ print(int(data.gather(torch.arange(len(data.index))).long().sum()))
 
 def test_processes_that_fill_the_same_entry_at_once_agree(cells: Path) -> None:
     jobs = [
-        subprocess.Popen([sys.executable, "-c", LOAD, str(cells)], stdout=subprocess.PIPE, text=True) for _ in range(3)
+        subprocess.Popen([sys.executable, "-c", LOAD, str(cells)], stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
     sums = {job.communicate()[0].splitlines()[-1] for job in jobs}
-    assert [job.returncode for job in jobs] == [0, 0, 0]
+    assert [job.returncode for job in jobs] == [0, 0]
     assert sums == {str(int(pixels_of(data_of(cells, "ram", 256)).long().sum()))}
     assert len(entries()) == 1
     assert not list((cache_dir() / "pixels").glob(".*"))
