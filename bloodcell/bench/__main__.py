@@ -40,7 +40,7 @@ net (32/64/128 + dense 128) on the same images at 128x128 in batches of 32, with
 images are the real ones where they can be found, else rendered smears. Run it with nothing else running.
 
   make bench
-  python -m bloodcell.bench --images 640 --rounds 1      a first look, in about five minutes
+  python -m bloodcell.bench --images 640 --rounds 1      a first look, in under ten minutes
 """
 # Images of an epoch of the published TRAIN.
 WHOLE_EPOCH = 9957
