@@ -78,7 +78,7 @@ def test_the_whole_of_it(
     assert [row["name"] for row in content["rows"]] == [
         table.OURS,
         table.OURS_FLOAT,
-        table.OURS_ONE,
+        table.OURS_TWO,
         table.BARE,
         table.PYTORCH,
     ]

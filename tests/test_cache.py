@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import numpy as np
@@ -122,7 +123,7 @@ def test_a_mask_has_an_entry_of_its_own(real: Path, tmp_path: Path) -> None:
 
 
 def test_no_room(cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     with pytest.raises(InputError, match=r"got room for less than .* MB; set BLOODCELL_CACHE=.* or data.cache=ram"):
         data_of(cells)
 
@@ -239,9 +240,9 @@ def test_pixels_live_on_the_device_that_trains_if_it_has_room(cells: Path, monke
     assert [part.device for part in batch] == [meta] * 3
     assert batch.images.shape == (8, 3, 32, 32)
     assert data._pixels is not None
-    assert data._pixels[:1].device == meta  # type: ignore[index]
+    assert data._pixels[:1].device == meta
     full = data_of(cells, "ram")
     monkeypatch.setattr("bloodcell.data.datamodule._free_memory", lambda device: 1000)
     full._move(meta)
     assert full._labels.device == meta
-    assert full._pixels[:1].device.type == "cpu"  # type: ignore[index]
+    assert full._pixels[:1].device.type == "cpu"

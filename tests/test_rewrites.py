@@ -43,11 +43,11 @@ def test_the_same_bits_forward_and_backward(name: str) -> None:
 def test_pools_come_before_the_cut_and_the_net_that_is_read_stays() -> None:
     net = NETS["paper"]()
     names = [type(layer).__name__ for layer in net]
-    fast = [type(layer).__name__ for layer in faster(net)]  # type: ignore[attr-defined]
+    fast = [type(layer).__name__ for layer in faster(net)]
     assert names[:3] == ["Conv2d", "ReLU", "MaxPool2d"]
     assert fast[:3] == ["Conv2d", "MaxPool2d", "ReLU"]
     assert [type(layer).__name__ for layer in net] == names
-    block = faster(NETS["small"]())[0]  # type: ignore[index]
+    block = faster(NETS["small"]())[0]
     assert [type(layer).__name__ for layer in block] == ["Conv2d", "BatchNorm2d", "MaxPool2d", "ReLU"]
     other = nn.ModuleList([nn.ReLU()])
     assert faster(other) is other

@@ -18,7 +18,7 @@ from bloodcell.bench.table import (
     KERAS_BF16,
     OURS,
     OURS_FLOAT,
-    OURS_ONE,
+    OURS_TWO,
     PYTORCH,
     Row,
     pipeline,
@@ -60,15 +60,13 @@ def training_words(root: Path, epochs: int, precision: str, out: Path) -> list[s
     ]
 
 
-def run(words: Sequence[str], **env: str) -> str:
+def run(words: Sequence[str]) -> str:
     """Run a program of this package to its end; its output.
 
     Raises:
         InputError: If it fails, with its last line.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", *words], capture_output=True, text=True, check=False, env={**os.environ, **env}
-    )
+    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr.strip() or "nothing said").splitlines()[-1]
         raise InputError(words[0], expected="a run to its end", got=said, fix="mend that")
@@ -86,7 +84,7 @@ def speeds(row: Row, root: Path, images: int, epochs: int, out: Path) -> list[fl
         words = [row.module, str(root), f"--epochs={epochs}", *(["--bf16"] if row.bf16 else [])]
         found = last_json(run(words))
         return [found["images"] / seconds for seconds in found["seconds"][1:]]
-    jobs = 2 if row.name == OURS_ONE else 1
+    jobs = 2 if row.name == OURS_TWO else 1
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} if jobs > 1 else {}
     precision = "auto" if row.bf16 else "32-true"
     places = [out / f"{row.name.replace(' ', '_')}_{job}_{time.time_ns()}" for job in range(jobs)]
@@ -112,14 +110,18 @@ def startup(root: Path, out: Path) -> dict[str, float]:
     """Seconds of a whole command: help, a mistyped key, and a training that stops after one step."""
     words = training_words(root, 1, "auto", out / "startup")
     found = {}
-    for name, given in (
-        ("help", ["--help"]),
-        ("config error", ["optim.lrr=1"]),
-        ("one step", [*words, "trainer.max_steps=1", "data.cache=disk"]),
+    for name, given, ends in (
+        ("help", ["--help"], 0),
+        ("config error", ["optim.lrr=1"], 1),
+        ("one step", [*words, "trainer.max_steps=1"], 0),
     ):
         begun = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "bloodcell.train", *given], capture_output=True, check=False)
+        done = subprocess.run([sys.executable, "-m", "bloodcell.train", *given], capture_output=True, check=False)
         found[name] = time.perf_counter() - begun
+        if done.returncode != ends:
+            raise InputError(
+                f"start-up, {name}", expected=f"exit code {ends}", got=f"{done.returncode}", fix="mend that"
+            )
     return found
 
 
@@ -182,7 +184,7 @@ def bench_overhead(rounds: int, out: Path) -> None:
 def bench(images: int, rounds: int, epochs: int, out: Path) -> None:
     """Measure everything, print the table, write the JSON."""
     rows = [Row(OURS, "bloodcell.train", True), Row(OURS_FLOAT, "bloodcell.train", False)]
-    rows += [Row(OURS_ONE, "bloodcell.train", True), Row(BARE, "bloodcell.bench.bare_loop", True)]
+    rows += [Row(OURS_TWO, "bloodcell.train", True), Row(BARE, "bloodcell.bench.bare_loop", True)]
     rows += [Row(PYTORCH, "bloodcell.bench.plain_pytorch", False)]
     if find_spec("keras") is None:
         print("Keras is not installed and left out; pip install -e '.[bench]' (make bench does)")
@@ -220,7 +222,7 @@ def bench(images: int, rounds: int, epochs: int, out: Path) -> None:
     content = {
         "ratio_vs_pytorch": ratio(found, OURS, PYTORCH),
         "ratio_vs_keras_bf16": ratio(found, OURS, KERAS_BF16),
-        "ratio_side_by_side": ratio(found, OURS_ONE, OURS),
+        "ratio_side_by_side": ratio(found, OURS_TWO, OURS),
         "rows": table,
         "ceiling_flops_per_s": best,
         "pipeline": pipeline(first, later, table[0]["images_per_s"], images),

@@ -9,7 +9,7 @@ from rich.table import Table
 
 OURS = "bloodcell"
 OURS_FLOAT = "bloodcell, float32"
-OURS_ONE = "bloodcell, two jobs side by side"
+OURS_TWO = "bloodcell, two jobs side by side"
 BARE = "its step in a bare loop"
 PYTORCH = "plain PyTorch, float32"
 KERAS = "Keras, float32"
