@@ -3,6 +3,7 @@
 import logging
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -57,6 +58,7 @@ def check_values(cfg: DictConfig) -> None:
     rules: list[tuple[str, object, bool, str]] = [
         ("seed", cfg.seed, whole(cfg.seed, 0), "a whole number, 0 or more"),
         ("report", cfg.report, cfg.report in ("best", "last", None), "best, last or null"),
+        ("test", cfg.test, isinstance(cfg.test, bool), "true or false"),
         ("monitor.mode", cfg.monitor.mode, cfg.monitor.mode in ("max", "min"), "max or min"),
         ("early_stopping", patience, patience is None or whole(patience, 1), "null or a number of epochs"),
         ("trainer.max_epochs", epochs, whole(epochs, 1), "a positive whole number"),
@@ -101,6 +103,7 @@ def check_choice(cfg: DictConfig, data: BloodCells) -> None:
         return
     for key, value, fix in (
         ("report", cfg.report == "best", "report=last"),
+        ("test", not cfg.test, "test=true"),
         ("early_stopping", cfg.early_stopping is not None, "early_stopping=null"),
         ("optim/scheduler=plateau", "plateau" in str(cfg.optim.get("scheduler")), "another optim/scheduler"),
     ):
@@ -159,15 +162,17 @@ def class_weights(choice: str | None, data: BloodCells) -> list[float] | None:
     return [float(counts.sum() / (len(counts) * count)) for count in counts]
 
 
-def make_recorder(cfg: DictConfig, data: BloodCells, run_dir: Path) -> RunRecorder:
-    """The callback that writes curves, figures and predictions."""
+def make_recorder(cfg: DictConfig, data: BloodCells, run_dir: Path, *, graph: bool) -> RunRecorder:
+    """The callback that writes curves, figures and predictions, and the graph of the net if asked to."""
     val_name = "validation" if data.split.choice else "test (also the validation curve)"
     net_name = cfg.model.get("name") or cfg.model._target_.rpartition(".")[2]
-    return RunRecorder(run_dir, data, val_name, net_name, f"{SYNTHETIC}: " if data.synthetic else "")
+    return RunRecorder(run_dir, data, val_name, net_name, f"{SYNTHETIC}: " if data.synthetic else "", graph=graph)
 
 
-def make_trainer(cfg: DictConfig, data: BloodCells, run_dir: Path, recorder: RunRecorder) -> L.Trainer:
-    """The Trainer with checkpoints, loggers, progress bar and what the config asks for besides."""
+def make_trainer(
+    cfg: DictConfig, data: BloodCells, run_dir: Path, recorder: RunRecorder, more: Sequence[Callback] = ()
+) -> L.Trainer:
+    """The Trainer with checkpoints, loggers, progress bar, what the config asks for besides, and ``more`` callbacks."""
     if cfg.trainer.accelerator in ("cuda", "gpu") and not torch.cuda.is_available():
         raise InputError("trainer=gpu", expected="a CUDA device", got="none", fix="use trainer=cpu")
     checkpoints, metric, mode = run_dir / "checkpoints", cfg.monitor.metric, cfg.monitor.mode
@@ -187,7 +192,7 @@ def make_trainer(cfg: DictConfig, data: BloodCells, run_dir: Path, recorder: Run
     trainer: L.Trainer = build(
         cfg.trainer,
         "trainer",
-        callbacks=[*callbacks, *(build(one, "trainer.callbacks") for one in cfg.trainer.callbacks)],
+        callbacks=[*callbacks, *(build(one, "trainer.callbacks") for one in cfg.trainer.callbacks), *more],
         logger=TensorBoardLogger(run_dir, name="", version=events, default_hp_metric=False),
         default_root_dir=str(run_dir),
         enable_progress_bar=bar,

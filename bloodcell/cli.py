@@ -1,4 +1,4 @@
-"""What the commands share at their edge: one-line errors, resuming by directory, names of sweep jobs."""
+"""What the commands share at their edge: one-line errors, and resuming by directory."""
 
 import difflib
 import os
@@ -117,32 +117,9 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
     assert isinstance(words, list)
     before = [str(word) for word in words if not str(word).startswith("ckpt_path=")]
     new = [word for word in arguments if word not in named]
-    place = [f"hydra.run.dir={_quoted(run_dir)}", "hydra.output_subdir=.hydra_resumed"]
-    return [*before, *new, f"ckpt_path={_quoted(last)}", *place]
+    return [*before, *new, f"ckpt_path={quoted(last.resolve())}", f"hydra.run.dir={quoted(run_dir.resolve())}"]
 
 
-def _quoted(path: Path) -> str:
-    """A path as a Hydra override value; quotes keep ``=``, spaces and commas from being parsed."""
-    return "'" + str(path.resolve()).replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def job_slug(overrides: Sequence[str]) -> str:
-    """Name of a sweep job's directory, made of its overrides: readable, and unique by a hash.
-
-    Args:
-        overrides: As ``["optim.lr=0.01", "seed=1"]``.
-
-    Returns:
-        For example ``lr_0.01-seed_1-5f3a90c1``.
-    """
-    from bloodcell.rundir import short_hash
-
-    words = [word.lstrip("+~") for word in overrides if not word.startswith("sweep=")]
-    short = []
-    for key, _, value in (word.partition("=") for word in words):
-        name = value.rstrip("/'\"").rpartition("/")[2] if "/" in value else value
-        short.append(re.sub(r"[^\w.+-]+", "_", f"{key.rpartition('.')[2]}_{name}").strip("_").replace("__", "_"))
-    return f"{'-'.join(short)[:160]}-{short_hash(words)}"
-
-
-OmegaConf.register_new_resolver("job_slug", job_slug, replace=True)
+def quoted(value: object) -> str:
+    """A value of a Hydra override, in quotes that keep ``=``, spaces and commas from being parsed."""
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -51,7 +51,7 @@ def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None, images
         data.split = Split("training images", data.split.train, data.split.train, data.split.train, False, caveat)
     classifier = make_classifier(cfg, data)
     out = run_dir / "evaluations" / datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S_%f")
-    recorder = make_recorder(cfg, data, out)
+    recorder = make_recorder(cfg, data, out, graph=False)
     trainer = L.Trainer(
         accelerator=cfg.trainer.accelerator,
         devices=1,

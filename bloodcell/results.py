@@ -93,6 +93,7 @@ def measure(
     checkpoint: Path,
     *,
     validate: bool,
+    test: bool = True,
 ) -> Result:
     """Test a checkpoint once: metrics, ``predictions.csv``, figures and the table on the terminal.
 
@@ -103,6 +104,7 @@ def measure(
         recorder: The trainer's recorder; its directory is written to.
         checkpoint: What to test.
         validate: Whether to measure the validation rows with it as well.
+        test: Whether to look at the test rows at all.
 
     Returns:
         ``test/...``, for a second view of the test photographs ``original/...`` or ``twin/...``, and, if asked for,
@@ -110,9 +112,12 @@ def measure(
     """
     metrics: dict[str, float] = {}
     trainer.strategy.precision_plugin = Precision()  # what is reported is computed in float32, however it was trained
-    for run in [trainer.validate, trainer.test] if validate else [trainer.test]:
+    for run in [*([trainer.validate] if validate else []), *([trainer.test] if test else [])]:
         run(classifier, data, ckpt_path=checkpoint, verbose=False, weights_only=True)
         metrics |= {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
+    if not test:
+        print(f"validation balanced accuracy {metrics['val/balanced_acc']:.3f}; the test images were not looked at")
+        return Result(dict(sorted(metrics.items())), {})
     tested = recorder.predictions()
     views = {"test": tested}
     if len(data.split.test_beside):

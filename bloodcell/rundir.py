@@ -1,18 +1,21 @@
 """The run directory: its manifest, its status, its checkpoints."""
 
-import hashlib
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf
+
 from bloodcell.errors import InputError
-from bloodcell.files import write_json
+from bloodcell.files import read_json, write_json, write_text
 
 PACKAGES = (
     "bloodcell",
@@ -30,15 +33,103 @@ PACKAGES = (
 )
 
 
+DONE = ("ok", "pruned")  # states that are not run again
+LOCK = ".lock"
+PATIENCE = 2.0  # seconds; whoever only asks whether a directory is claimed holds its lock for an instant
+
+
+@contextmanager
+def claim(run_dir: Path) -> Iterator[bool]:
+    """Keep a run directory for this process, so that no two ever write into one.
+
+    The system gives the claim back when the process ends, however it ends.
+
+    Args:
+        run_dir: The run directory; made if missing.
+
+    Yields:
+        Whether it is ours; if not, another process is at work there.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run_dir / LOCK)
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def is_claimed(run_dir: Path) -> bool:
+    """Whether a process is at work in a run directory."""
+    if not os.access(run_dir / LOCK, os.W_OK):
+        return False
+    try:
+        with FileLock(run_dir / LOCK, blocking=False):
+            return False
+    except Timeout:
+        return True
+
+
+def keep_config(run_dir: Path, cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Write ``.hydra/config.yaml`` and ``.hydra/overrides.yaml``: what a run is made again from.
+
+    Hydra would write them before anything is checked and before the directory is claimed, and over those of a
+    run that is gone on with (its own ``hydra.output_subdir`` is therefore null).
+
+    Args:
+        run_dir: The run directory.
+        cfg: The config as composed; a checkpoint of this very run is no part of it.
+        overrides: What was typed.
+    """
+
+    def own(checkpoint: str | None) -> bool:
+        return checkpoint is not None and is_inside(run_dir, Path(checkpoint.strip("'\"")))
+
+    kept = cfg.copy()
+    if own(kept.ckpt_path):
+        kept.ckpt_path = None
+    words = [word for word in overrides if not (word.startswith("ckpt_path=") and own(word.partition("=")[2]))]
+    write_text(run_dir / ".hydra" / "config.yaml", OmegaConf.to_yaml(kept))
+    write_text(run_dir / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(words)))
+
+
+def is_inside(folder: Path, path: Path) -> bool:
+    """Whether a path leads into a folder."""
+    return path.resolve().is_relative_to(folder.resolve())
+
+
 def write_status(run_dir: Path, state: str, **more: object) -> None:
     """Write ``status.json``.
 
     Args:
         run_dir: The run directory.
-        state: ``running``, ``ok``, ``failed`` or ``interrupted``.
+        state: ``running``, ``ok``, ``failed``, ``interrupted`` or ``pruned``.
         **more: Further entries (epoch, error, ...).
     """
     write_json(run_dir / "status.json", {"state": state, "time": now(), **more})
+
+
+def read_status(run_dir: Path, *, ours: bool = False) -> dict[str, Any]:
+    """What ``status.json`` says, and what it cannot say by itself.
+
+    Args:
+        run_dir: The run directory.
+        ours: Whether the caller has claimed it.
+
+    Returns:
+        Its entries. ``state`` is ``interrupted`` for a run whose process is gone, and ``not started`` where there
+        is no run.
+    """
+    if not (run_dir / "status.json").is_file():
+        return {"state": "running" if not ours and is_claimed(run_dir) else "not started"}
+    status = read_json(run_dir / "status.json")
+    if status["state"] == "running" and (ours or not is_claimed(run_dir)):
+        status["state"] = "interrupted"
+    return status
 
 
 def now() -> str:
@@ -87,11 +178,6 @@ def find_checkpoint(run_dir: Path, which: str) -> Path:
             fix="give the directory that a training printed, as runs/quickstart/2026-...",
         )
     return path
-
-
-def short_hash(words: Iterable[str]) -> str:
-    """Eight hexadecimal digits that depend on a set of words and not on their order."""
-    return hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()[:8]
 
 
 def _versions() -> dict[str, str]:

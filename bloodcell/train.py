@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,22 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from bloodcell import sweep
 from bloodcell.cli import CONF, fail, resume_arguments, run_command
 from bloodcell.errors import InputError
+from bloodcell.rundir import (
+    DONE,
+    LOCK,
+    claim,
+    is_inside,
+    keep_config,
+    read_status,
+    write_status,
+)
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and config errors must not wait for it
     import lightning as L
+    from lightning.pytorch.callbacks import Callback
 
     from bloodcell.data.datamodule import BloodCells
     from bloodcell.model.classifier import CellClassifier
@@ -25,12 +37,22 @@ if TYPE_CHECKING:  # torch takes seconds to import: --help and config errors mus
 log = logging.getLogger(__name__)
 
 
-def train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
+def train(
+    cfg: DictConfig,
+    run_dir: Path,
+    overrides: Sequence[str] = (),
+    callbacks: Sequence["Callback"] = (),
+    *,
+    graph: bool = True,
+) -> dict[str, float]:
     """Train, test the checkpoint that the config names, and write the run directory.
 
     Args:
         cfg: The composed config (``conf/train.yaml``).
-        run_dir: Where everything is written.
+        run_dir: Where everything is written; claimed by the caller.
+        overrides: What was typed to compose it.
+        callbacks: Further ones for the Trainer.
+        graph: Whether TensorBoard gets the graph of the net.
 
     Returns:
         The metrics of the reported checkpoint, as in ``metrics.json``.
@@ -44,7 +66,7 @@ def train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     from bloodcell.files import write_json
     from bloodcell.hparams import log_hparams
     from bloodcell.results import Result, describe_data, measure, write_metrics
-    from bloodcell.rundir import find_checkpoint, manifest, write_status
+    from bloodcell.rundir import find_checkpoint, manifest
 
     started = time.perf_counter()
     assemble.quiet()
@@ -54,13 +76,14 @@ def train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     data = assemble.make_data(cfg)
     assemble.check_choice(cfg, data)
     classifier = assemble.make_classifier(cfg, data)
-    recorder = assemble.make_recorder(cfg, data, run_dir)
-    trainer = assemble.make_trainer(cfg, data, run_dir, recorder)
+    recorder = assemble.make_recorder(cfg, data, run_dir, graph=graph)
+    trainer = assemble.make_trainer(cfg, data, run_dir, recorder, callbacks)
     if cfg.ckpt_path is not None:
         assemble.check_trained_on(Path(cfg.ckpt_path), data)
     seeds = {"seed": cfg.seed, "data.split_seed": data.split_seed, "data.fold_seed": data.fold_seed}
     record = manifest(seeds, describe_data(data)) | {"precision": cfg.trainer.precision}
     assemble.check_same_data(run_dir, record)
+    keep_config(run_dir, cfg, overrides)
     write_json(run_dir / "manifest.json", record)
     write_status(run_dir, "running", epoch=0, epochs=trainer.max_epochs)
     announce(data, run_dir, arithmetic)
@@ -72,7 +95,7 @@ def train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     result = Result(probed, {})
     checkpoint = find_checkpoint(run_dir, cfg.report or "last")
     if cfg.report is not None:
-        result = measure(trainer, classifier, data, recorder, checkpoint, validate=data.split.choice)
+        result = measure(trainer, classifier, data, recorder, checkpoint, validate=data.split.choice, test=cfg.test)
     write_metrics(run_dir / "metrics.json", data, checkpoint, result)
     log_hparams(trainer, cfg, data, result.metrics)
 
@@ -108,39 +131,117 @@ def find_lr(trainer: "L.Trainer", classifier: "CellClassifier", data: "BloodCell
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
-def job(cfg: DictConfig) -> float:
+def job(cfg: DictConfig) -> float | None:
     """One run, alone or as a job of a sweep; returns the monitored metric."""
     settings = HydraConfig.get()
-    run_dir = Path(settings.runtime.output_dir)
+    run_dir, overrides = Path(settings.runtime.output_dir), list(settings.overrides.task)
+    if settings.mode == RunMode.MULTIRUN:
+        metrics = run_once(cfg, run_dir, overrides)
+    else:
+        metrics = run_alone(cfg, run_dir, overrides)
+    return next((metrics[name] for name in (cfg.monitor.metric, "test/balanced_acc") if name in metrics), None)
+
+
+def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> dict[str, float]:
+    """Train in a new directory, or go on in that of ``ckpt_path=RUN_DIR``.
+
+    Raises:
+        SystemExit: After one line, if the config, the data or the directory cannot be used.
+    """
     try:
-        metrics = train(cfg, run_dir)
-        return next((metrics[name] for name in (cfg.monitor.metric, "test/balanced_acc") if name in metrics), 0.0)
-    except BaseException as error:
-        if isinstance(error, InputError) and settings.mode == RunMode.RUN:
-            remove_untouched(run_dir)
-            fail(error)
-        record_failure(run_dir, error)
-        raise
-    finally:
-        release()
+        with claim(run_dir) as ours:
+            check_place(cfg, run_dir, ours)
+            try:
+                return train(cfg, run_dir, overrides)
+            except InputError:
+                raise
+            except BaseException as error:
+                record_failure(run_dir, error)
+                raise
+            finally:
+                release()
+    except InputError as error:
+        remove_untouched(run_dir)
+        fail(error)
+        raise AssertionError from error  # fail() exits
+
+
+def check_place(cfg: DictConfig, run_dir: Path, ours: bool) -> None:
+    """Stop if a run would write over another one."""
+    if not ours:
+        raise InputError(str(run_dir), expected="a run directory", got="one that another process writes to", fix="wait")
+    inside = cfg.ckpt_path is not None and is_inside(run_dir, Path(cfg.ckpt_path))
+    if (run_dir / "status.json").is_file() and not inside:
+        raise InputError(
+            str(run_dir),
+            expected="a new directory",
+            got="one that holds a run",
+            fix=f"go on with it by ckpt_path={run_dir}, or give another hydra.run.dir",
+        )
+
+
+def run_once(
+    cfg: DictConfig, run_dir: Path, overrides: Sequence[str], callbacks: Sequence["Callback"] = ()
+) -> dict[str, float]:
+    """Do a job of a sweep, if nobody has done it or is at it: from its start, or from where it was interrupted.
+
+    Args:
+        cfg: The composed config.
+        run_dir: The job's directory, named by its content: whatever is there already is of this very config.
+        overrides: What distinguishes the job, for ``.hydra/overrides.yaml``.
+        callbacks: Further ones for the Trainer.
+
+    Returns:
+        Its metrics; none if it failed, which is then in its ``status.json``, or if another process is at it.
+    """
+    with claim(run_dir) as ours:
+        state = read_status(run_dir, ours=True)["state"] if ours else "running"
+        if state == "running":
+            log.info("left to another process: %s", run_dir.name)
+            return {}
+        if state in DONE:
+            log.info("finished before: %s", run_dir.name)
+            return {}
+        if state == "interrupted" and (run_dir / "checkpoints" / "last.ckpt").is_file():
+            cfg.ckpt_path = str(run_dir / "checkpoints" / "last.ckpt")
+            log.info("going on with %s", run_dir.name)
+        else:
+            clear(run_dir)
+        try:
+            return train(cfg, run_dir, overrides, callbacks, graph=False)  # the jobs of a process would add up
+        except BaseException as error:
+            keep_config(run_dir, cfg, overrides)
+            record_failure(run_dir, error)
+            if not isinstance(error, Exception):
+                raise
+            return {}
+        finally:
+            release()
 
 
 def record_failure(run_dir: Path, error: BaseException) -> None:
     """Write why a run ended into its own directory."""
-    from bloodcell.rundir import write_status
-
     interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
     state = "interrupted" if interrupted else "failed"
-    write_status(run_dir, state, error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
-    if not interrupted and not isinstance(error, InputError):
-        log.exception("failed")
+    said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+    write_status(run_dir, state, error=said, traceback=traceback.format_exc())
+    if not interrupted:
+        log.error("failed: %s", said, exc_info=not isinstance(error, InputError))
 
 
 def remove_untouched(run_dir: Path) -> None:
-    """Remove a run directory that holds nothing but what Hydra wrote."""
-    names = {entry.name for entry in run_dir.iterdir()}
-    if names <= {".hydra", "train.log"}:
+    """Remove a run directory that holds nothing of a run."""
+    if {entry.name for entry in run_dir.iterdir()} <= {LOCK, "train.log"}:
         shutil.rmtree(run_dir)
+
+
+def clear(run_dir: Path) -> None:
+    """Remove what a failed attempt left; its log stays."""
+    for entry in run_dir.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name not in (LOCK, "train.log"):
+            entry.unlink()
 
 
 def release() -> None:
@@ -160,7 +261,8 @@ def main() -> None:
 
     def command() -> None:
         sys.argv[1:] = resume_arguments(sys.argv[1:])
-        job()
+        with sweep.reported():
+            job()
 
     run_command(command)
 

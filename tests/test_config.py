@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from bloodcell.build import build
-from bloodcell.cli import CONF, job_slug
+from bloodcell.cli import CONF
 from bloodcell.errors import InputError
 
 
@@ -79,11 +79,3 @@ def test_a_config_reaches_only_what_is_allowed(target: str) -> None:
     node = OmegaConf.create({"optimizer": [{"_target_": target, "_args_": ["true"]}], "_target_": "torch.nn.ReLU"})
     with pytest.raises(InputError, match=r"_target_: expected a class or function of"):
         build(node, "model")
-
-
-def test_job_names_depend_on_content_alone() -> None:
-    one = job_slug(["optim.lr=0.01", "seed=1", "model.widths=[8,16]"])
-    assert one == job_slug(["optim.lr=0.01", "seed=1", "model.widths=[8,16]"])
-    assert one != job_slug(["optim.lr=0.01", "seed=2", "model.widths=[8,16]"])
-    assert one.startswith("lr_0.01-seed_1-widths_8_16-")
-    assert "/" not in job_slug(["data.root=/a/b c", "optim/scheduler=cosine"])

@@ -7,6 +7,7 @@ import torch
 
 from bloodcell.data.datamodule import BloodCells
 from bloodcell.data.transforms import RandomView, grid, scaling
+from bloodcell.errors import InputError
 
 
 def images(height: int = 24, width: int = 24) -> torch.Tensor:
@@ -47,6 +48,15 @@ def test_zoom_is_relative_size(monkeypatch: pytest.MonkeyPatch) -> None:
     square = torch.zeros(1, 3, 40, 40)
     square[:, :, 10:30, 10:30] = 1
     assert view(square).sum() / square.sum() == pytest.approx(1.5**2, rel=0.05)
+
+
+def test_strength_scales_every_range_but_the_flips() -> None:
+    half, ranges = RandomView(30, 0.2, 0.1, True, 0.1, strength=0.5), RandomView(15, 0.1, 0.05, True, 0.05)
+    for view in (half, ranges):
+        view.seed(1)
+    assert torch.equal(half(images()), ranges(images()))
+    with pytest.raises(InputError, match="strength: expected 0 or more"):
+        RandomView(zoom=0.5, strength=2)
 
 
 def test_samples_of_a_batch_differ_and_seeds_repeat() -> None:

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
+from bloodcell.errors import InputError
+
 
 class RandomView(v2.Transform):  # type: ignore[misc]  # torchvision has no types
     """Another view of each image of a batch: rotation, zoom, shift, flips and colour, drawn per sample.
@@ -22,6 +24,10 @@ class RandomView(v2.Transform):  # type: ignore[misc]  # torchvision has no type
         shift: Largest shift as a fraction of the frame, either way.
         flip: Whether to mirror at random, left-right and up-down.
         colour: Largest relative change of each colour channel's strength, either way.
+        strength: Factor of all these ranges, at least 0; flips stay as they are.
+
+    Raises:
+        InputError: If the factor is negative, or turns the zoom into 1 or more.
     """
 
     def __init__(
@@ -31,9 +37,20 @@ class RandomView(v2.Transform):  # type: ignore[misc]  # torchvision has no type
         shift: float = 0.0,
         flip: bool = False,
         colour: float = 0.0,
+        strength: float = 1.0,
     ) -> None:
         super().__init__()
-        self.rotation, self.zoom, self.shift, self.flip, self.colour = rotation, zoom, shift, flip, colour
+        self.rotation, self.zoom, self.shift, self.colour = (
+            strength * widest for widest in (rotation, zoom, shift, colour)
+        )
+        if strength < 0 or self.zoom >= 1:
+            raise InputError(
+                "data.augment.strength",
+                expected="0 or more, and a zoom below 1 with it",
+                got=f"{strength}, a zoom of {self.zoom:g}",
+                fix="lower it",
+            )
+        self.flip = flip
         self.generator = torch.Generator()
 
     def seed(self, *numbers: int) -> None:
