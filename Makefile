@@ -16,7 +16,7 @@ B ?=
 PORT ?= 6006
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep audit bench compare evaluate ladder lineage reproduce report runs tensorboard lint format test test-all clean
+.PHONY: help setup quickstart data train sweep search audit bench compare evaluate ladder lineage reproduce report runs tensorboard lint format test test-all clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit(f"error: expected Python 3.11 to 3.13, got {v.major}.{v.minor}; type make setup PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $$($(PYTHON) -c '$(HAS_TORCH)' 2>/dev/null && echo --system-site-packages) $(VENV)
 	$(if $(TORCH),$(BIN)/python -m pip install $(if $(filter cpu,$(TORCH)),torch torchvision --index-url https://download.pytorch.org/whl/cpu,$(TORCH)))
-	$(BIN)/python -m pip install --quiet -e ".[data,lineage,parallel,dev]"
+	$(BIN)/python -m pip install --quiet -e ".[data,lineage,parallel,slurm,search,dev]"
 	@touch $(READY)
 
 quickstart: $(READY)  ## Train for a few minutes and show what comes out
@@ -44,6 +44,9 @@ train: $(READY)  ## Train; ARGS="data=blood_cells model=paper_cnn optim.lr=3e-4"
 
 sweep: $(READY)  ## Run the grid in conf/sweep/$(SWEEP).yaml; SWEEP=lr ARGS="..."
 	$(BIN)/python -m bloodcell.train sweep=$(SWEEP) $(ARGS)
+
+search: $(READY)  ## Let Optuna look for the best setting by validation; ARGS="experiment=quickstart --trials 30"
+	$(BIN)/python -m bloodcell.search $(ARGS)
 
 evaluate: $(READY)  ## Test a finished run again; RUN=runs/... ARGS="data.root=/other/folder"
 	$(BIN)/python -m bloodcell.evaluate $(RUN) $(ARGS)

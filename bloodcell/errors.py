@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend, and therefore printed as one line."""
+"""The one error that is the user's to mend, and therefore printed as one line; and an end that is no error."""
 
 
 class InputError(ValueError):
@@ -17,3 +17,7 @@ class InputError(ValueError):
     def __init__(self, where: str, *, expected: str, got: str, fix: str) -> None:
         line = f"{where}: expected {expected}, got {got}; {fix}"
         super().__init__(" ".join(line.split()))
+
+
+class Pruned(Exception):  # noqa: N818 (it is the end of a run, and no error)
+    """A training that was ended because it lags behind others."""

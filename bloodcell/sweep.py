@@ -104,6 +104,8 @@ def slug(words: Sequence[str]) -> str:
     parts = []
     for key, _, value in (word.lstrip("+~").partition("=") for word in words):
         short = value.rstrip("/'\"").rpartition("/")[2]
+        if re.fullmatch(r"-?\d*\.\d+(e-?\d+)?", short):
+            short = f"{float(short):.4g}"
         name = short if key in GROUPS else f"{re.split('[./]', key)[-1]}_{short}"
         parts.append(re.sub(r"_+", "_", re.sub(r"[^\w.+-]+", "_", name)).strip("_"))
     return "-".join(parts)[:SLUG]

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from bloodcell import sweep
 from bloodcell.cli import CONF, fail, resume_arguments, run_command
-from bloodcell.errors import InputError
+from bloodcell.errors import InputError, Pruned
 from bloodcell.rundir import (
     DONE,
     LOCK,
@@ -97,7 +97,7 @@ def train(
     if cfg.report is not None:
         result = measure(trainer, classifier, data, recorder, checkpoint, validate=data.split.choice, test=cfg.test)
     write_metrics(run_dir / "metrics.json", data, checkpoint, result)
-    log_hparams(trainer, cfg, data, result.metrics)
+    log_hparams(trainer, cfg, overrides, data, result.metrics)
 
     write_json(run_dir / "manifest.json", {**record, "wall_seconds": round(time.perf_counter() - started, 1)})
     write_status(run_dir, "ok", epoch=trainer.current_epoch, epochs=trainer.max_epochs)
@@ -209,6 +209,10 @@ def run_once(
             clear(run_dir)
         try:
             return train(cfg, run_dir, overrides, callbacks, graph=False)  # the jobs of a process would add up
+        except Pruned as why:
+            write_status(run_dir, "pruned", error=str(why))
+            log.info("pruned: %s", why)
+            return {}
         except BaseException as error:
             keep_config(run_dir, cfg, overrides)
             record_failure(run_dir, error)

@@ -1,0 +1,150 @@
+"""The search: trials are runs, bad ones are stopped early, and it goes on where it was."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from bloodcell import search
+from bloodcell.rundir import read_status
+from tests.conftest import TINY, metrics_of
+
+Search = Callable[..., optuna.Study]
+
+
+@pytest.fixture
+def searching(cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
+    """``searching("optim.lr=interval(0.001,0.1)", "--trials", "3")`` types the command; the study comes back."""
+
+    def run(*words: str) -> optuna.Study:
+        monkeypatch.setattr(sys, "argv", ["search", *TINY, f"data.root={cells}", *words])
+        search.main()
+        return study_in(tmp_path)
+
+    return run
+
+
+def study_in(root: Path) -> optuna.Study:
+    (path,) = root.glob("runs/tiny-search/*/study.db")
+    storage = f"sqlite:///{path}"
+    (name,) = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def test_trials_are_runs_and_a_search_goes_on(
+    searching: Search, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = ("optim.lr=tag(log,interval(1e-3,1e-1))", "data.batch_size=4,8", "test=false")
+    study = searching(*space, "--trials", "3")
+    runs = {path.name: path for path in tmp_path.glob("runs/tiny-search/*/*") if path.is_dir()}
+    assert len(study.trials) == len(runs) == 3
+    for trial in study.trials:
+        run = runs[trial.user_attrs["run"]]
+        assert trial.value == metrics_of(run)["val/balanced_acc"]
+        assert "test/acc" not in metrics_of(run)
+        assert f"optim.lr={trial.params['optim.lr']}" in (run / ".hydra" / "overrides.yaml").read_text()
+        assert 1e-3 <= trial.params["optim.lr"] <= 1e-1
+    best = max(study.trials, key=lambda one: one.value or 0)
+    said = capsys.readouterr().out
+    assert f"make evaluate RUN=runs/tiny-search/{runs[best.user_attrs['run']].parent.name}/" in said
+    before = [one.params for one in study.trials]
+    after = [one.params for one in searching(*space, "--trials", "4").trials]
+    assert (after[:3], len(after)) == (before, 4)
+
+
+def test_a_trial_that_lags_behind_is_stopped(searching: Search, tmp_path: Path) -> None:
+    words = ("optim.lr=tag(log,interval(1e-3,1e-1))", "test=false", "trainer.max_epochs=6")
+    study = searching(*words, "--trials", "1")
+    for lr in (0.01, 0.02, 0.03, 0.04, 0.05):  # what no run can reach
+        study.add_trial(
+            optuna.create_trial(
+                params={"optim.lr": lr},
+                distributions=study.trials[0].distributions,
+                intermediate_values=dict.fromkeys(range(6), 2.0),
+                value=2.0,
+                user_attrs={"run": "by hand"},
+            )
+        )
+    study = searching(*words, "--trials", "7")
+    last = study.trials[-1]
+    assert last.state == optuna.trial.TrialState.PRUNED
+    assert list(last.intermediate_values) == [0, 1], "one epoch of grace, stopped after the second"
+    (folder,) = tmp_path.glob("runs/tiny-search/*/")
+    status = read_status(folder / last.user_attrs["run"])
+    assert status["state"] == "pruned"
+    assert "lags behind" in status["error"]
+    study = searching(*words, "--trials", "8", "--no-pruning")
+    assert study.trials[-1].state == optuna.trial.TrialState.COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("sweep=optimizer", "optim=adam"), "expected a key with a space, got fixed values alone"),
+        (("optim.lr=interval(2,1)",), "optim.lr=interval(2,1): expected a space"),
+        (("optim.lrr=0.1,0.2",), "optim.lrr"),
+        (("optim.lr=-1,-2", "test=false"), "expected trials that end well, got 3 failures; optim.lr: expected a posit"),
+    ],
+)
+def test_what_cannot_be_searched_is_one_line(
+    searching: Search, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        searching(*words, "--trials", "4")
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert said in error
+
+
+def test_spaces_are_read_as_hydra_writes_them() -> None:
+    space = search.read_space(
+        [
+            "optim.lr=tag(log,interval(1e-4,1e-1))",
+            "seed=range(1,8,2)",
+            "data.batch_size=interval(4,8)",
+            "optim=adam,sgd",
+        ]
+    )
+    assert space.axes == {
+        "optim.lr": optuna.distributions.FloatDistribution(1e-4, 1e-1, log=True),
+        "seed": optuna.distributions.IntDistribution(1, 7, step=2),
+        "data.batch_size": optuna.distributions.IntDistribution(4, 8),
+        "optim": optuna.distributions.CategoricalDistribution(("adam", "sgd")),
+    }
+    assert set(search.read_space(["sweep=search", "optim.lr=0.1"]).axes) < set(search.read_space([]).axes)
+
+
+@pytest.mark.slow
+def test_a_killed_search_makes_the_same_proposals(cells: Path, tmp_path: Path) -> None:
+    words = ["optim.lr=tag(log,interval(1e-3,1e-1))", "trainer.max_epochs=12", "data.batch_size=4", "test=false"]
+    command = [sys.executable, "-m", "bloodcell.search", *TINY, f"data.root={cells}", *words, "--trials", "13"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+
+    def start(where: Path) -> subprocess.Popen[bytes]:
+        where.mkdir(exist_ok=True)
+        return subprocess.Popen(command, cwd=where, env=env, stdout=subprocess.DEVNULL)
+
+    def proposals(where: Path) -> list[Any]:
+        trials = study_in(where).trials
+        before = {one.user_attrs.get("again") for one in trials}
+        return [(one.params, one.state, one.value) for one in trials if one.number not in before]
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start(whole).wait(timeout=200) == 0
+    for reached in (2, 11):
+        process = start(killed)
+        deadline = time.monotonic() + 100
+        while len(list(killed.glob("runs/*/*/*/checkpoints/last.ckpt"))) < reached and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start(killed).wait(timeout=200) == 0
+    assert proposals(killed) == proposals(whole)
+    assert len(proposals(whole)) == 13

@@ -1,0 +1,71 @@
+"""A sweep in a real TensorBoard, over HTTP."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import metrics_of
+
+
+@contextmanager
+def tensorboard(logdir: Path) -> Iterator[Callable[..., Any]]:
+    """``ask("plugin/hparams/...", {...})`` of a TensorBoard that has read a folder."""
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--port", "0"]
+    options = ["--reload_multifile=true", "--reload_interval=1", "--load_fast=false"]
+    server = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    assert server.stderr is not None
+    try:
+        lines = iter(server.stderr.readline, "")
+        address = next(found[0] for line in lines if (found := re.search(r"http://\S+", line)))
+
+        def ask(path: str, content: dict[str, Any] | None = None) -> Any:
+            data = None if content is None else json.dumps(content).encode()
+            request = urllib.request.Request(f"{address}data/{path}", data, {"Content-Type": "application/json"})
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
+                return json.loads(answer.read())
+
+        yield ask
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_hparams_is_the_table_of_the_sweep(train: Callable[..., Path], tmp_path: Path) -> None:
+    train("optim.lr=1e-3,1e-1", "seed=0,1", "trainer.max_epochs=1", "+data.group_pattern='_([0-9]+)_'", "-m")
+    jobs = [path.parent for path in tmp_path.glob("runs/tiny-sweep/*/*/metrics.json")]
+    assert len(jobs) == 4
+    with tensorboard(tmp_path / "runs") as ask:
+        deadline = time.monotonic() + 30
+        while len(ask("runs")) < 4 and time.monotonic() < deadline:
+            time.sleep(0.3)
+        declared = ask("plugin/hparams/experiment", {"experimentName": ""})
+        columns = [{"metric": one["name"]} for one in declared["metricInfos"]]
+        question = {"experimentName": "", "allowedStatuses": ["STATUS_SUCCESS"], "colParams": columns, "sliceSize": 100}
+        groups = ask("plugin/hparams/session_groups", question)["sessionGroups"]
+        curves = ask("plugin/scalars/tags")
+    shown = {}
+    for group in groups:
+        (session,) = group["sessions"]
+        metrics = {one["name"]["tag"]: one["value"] for one in session["metricValues"]}
+        shown[group["hparams"]["optim.lr"], group["hparams"]["seed"]] = metrics
+        assert group["hparams"]["data.group_pattern"] == "_([0-9]+)_", "what was typed is there, whatever it is"
+    assert set(shown) == {(lr, seed) for lr in (0.001, 0.1) for seed in (0, 1)}
+    for job in jobs:
+        lr, seed = re.match(r"lr_(.*)-seed_(.)-", job.name).groups()  # type: ignore[union-attr]
+        metrics = shown[float(lr), int(seed)]
+        true = metrics_of(job)
+        assert {"test/balanced_acc", "test/macro_f1", "test/loss", "reported/val/balanced_acc"} <= set(metrics)
+        for name, value in metrics.items():
+            assert value == pytest.approx(true[name.removeprefix("reported/")], rel=1e-6)
+        # Curves of one setting are found by its words: TensorBoard colours runs by a regular expression.
+        assert any(f"lr_{lr}-seed_{seed}" in name and "val/acc" in tags for name, tags in curves.items())
+    assert len(curves) == 4, "one event directory a job, none above them"
