@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 TORCH ?=
 FROM ?=
-EXP ?= quickstart
+EXP ?=
 RUN ?=
 SWEEP ?= lr
 A ?=
@@ -67,8 +67,8 @@ bench: $(READY)  ## Time a training epoch beside plain PyTorch, Keras and the ma
 lineage: $(READY)  ## Recover which photograph each image was made from, into runs/lineage; ARGS=--check compares only
 	$(BIN)/python -m bloodcell.lineage $(ARGS)
 
-reproduce: $(READY)  ## Run an experiment and compare it with results/; EXP=quickstart
-	$(BIN)/python -m bloodcell.reproduce $(EXP) $(ARGS)
+reproduce: $(READY)  ## Run again and compare: an experiment with results/ (EXP=quickstart), or one run (RUN=runs/...)
+	$(BIN)/python -m bloodcell.reproduce $(EXP) $(if $(RUN),--run "$(RUN)") $(ARGS)
 
 report: $(READY)  ## The reproduction and the ladder as one page, from results/
 	$(BIN)/python -m bloodcell.report $(ARGS)

@@ -48,6 +48,7 @@ class Launch(Callback):
     # Hydra makes the callback by itself and shows it to nobody: what it noted stays here for `reported`.
     jobs: tuple[Job, ...] = ()
     metric = ""
+    tested = True
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Compose every job, for its directory; and settle in ``config`` where all of them are."""
@@ -67,7 +68,7 @@ class Launch(Callback):
             Launch.jobs = tuple(_jobs(config, loader, batch, varied))
         except HydraException:
             return  # the sweeper says the same in a moment
-        Launch.metric = config.monitor.metric
+        Launch.metric, Launch.tested = config.monitor.metric, config.test
         done = sum(read_status(job.run_dir)["state"] in DONE for job in Launch.jobs)
         before = f", {done} done before" if done else ""
         print(f"sweep: {len(Launch.jobs)} jobs in {config.hydra.sweep.dir}{before}", flush=True)
@@ -199,6 +200,8 @@ def _report(jobs: Sequence[Job], metric: str) -> bool:
     if jobs:
         table.title = f"sweep: {', '.join(f'{number} {state}' for state, number in counts.items())}"
         Console().print(table)
+        if not Launch.tested:
+            print("the test images were not looked at; to test a chosen job once: make evaluate RUN=DIR")
         print(f"settings over seeds and folds: make runs ARGS={jobs[0].run_dir.parent}", flush=True)
     return set(counts) <= {*DONE, "running"}
 

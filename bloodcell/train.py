@@ -69,6 +69,7 @@ def train(
     from bloodcell.rundir import find_checkpoint, manifest
 
     started = time.perf_counter()
+    composed, cfg = cfg, cfg.copy()  # what is left to the machine is settled in the copy
     assemble.quiet()
     assemble.check_values(cfg)
     arithmetic = assemble.settle(cfg)
@@ -83,7 +84,7 @@ def train(
     seeds = {"seed": cfg.seed, "data.split_seed": data.split_seed, "data.fold_seed": data.fold_seed}
     record = manifest(seeds, describe_data(data)) | {"precision": cfg.trainer.precision}
     assemble.check_same_data(run_dir, record)
-    keep_config(run_dir, cfg, overrides)
+    keep_config(run_dir, composed, overrides)
     write_json(run_dir / "manifest.json", record)
     write_status(run_dir, "running", epoch=0, epochs=trainer.max_epochs)
     announce(data, run_dir, arithmetic)

@@ -1,17 +1,13 @@
 """Runs as tables and as committed evidence; experiments compared with it."""
 
 import json
-import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bloodcell import reproduce
 from bloodcell.errors import InputError
 from bloodcell.runs import read_runs, save, table
-from tests.conftest import metrics_of
 
 Train = Callable[..., Path]
 
@@ -36,44 +32,6 @@ def test_a_table_groups_seeds_and_shows_what_differs(train: Train, tmp_path: Pat
 def test_no_runs_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a folder with runs"):
         read_runs(tmp_path)
-
-
-def test_reproducing_tells_identical_from_different(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = train("trainer=smoke")
-    monkeypatch.setattr(reproduce, "RESULTS", tmp_path / "results")
-    save([read_runs(run)[0]], tmp_path / "results" / "tiny")
-    again = train("trainer=smoke")
-
-    def rerun(words: list[str], **_: object) -> object:
-        target = next(word for word in words if word.startswith("hydra.run.dir=")).partition("=")[2]
-        shutil.copytree(again, target)
-        return type("Done", (), {"returncode": 0})
-
-    monkeypatch.setattr(reproduce.subprocess, "run", rerun)
-    monkeypatch.setattr(sys, "argv", ["reproduce", "tiny"])
-    reproduce.main()
-    assert "tiny: identical" in capsys.readouterr().out
-    changed = metrics_of(again) | {"test/acc": 0.0, "test/balanced_acc": 0.9}
-    (again / "metrics.json").write_text(json.dumps(changed))
-    manifest = json.loads((again / "manifest.json").read_text())
-    manifest["versions"]["numpy"] = "0.1"
-    (again / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(SystemExit, match="1"):
-        reproduce.main()
-    shown = capsys.readouterr()
-    assert "tiny: different" in shown.out
-    assert "numpy 0.1, before" in shown.out
-
-
-def test_reproducing_names_what_it_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["reproduce", "nothing"])
-    with pytest.raises(SystemExit, match="1"):
-        reproduce.main()
-    assert "expected an experiment with a committed result" in capsys.readouterr().err
 
 
 def test_the_readme_shows_what_is_committed(tmp_path: Path) -> None:

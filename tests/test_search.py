@@ -108,7 +108,7 @@ def test_spaces_are_read_as_hydra_writes_them() -> None:
         [
             "optim.lr=tag(log,interval(1e-4,1e-1))",
             "seed=range(1,8,2)",
-            "data.batch_size=interval(4,8)",
+            "data.batch_size=int(interval(4,8))",
             "optim=adam,sgd",
         ]
     )

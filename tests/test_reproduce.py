@@ -1,0 +1,117 @@
+"""An experiment, or a run, made again and compared."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bloodcell import reproduce
+from bloodcell.runs import read_runs, save
+from tests.conftest import metrics_of
+
+Train = Callable[..., Path]
+
+
+def test_reproducing_tells_identical_from_different(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train("trainer=smoke")
+    monkeypatch.setattr(reproduce, "RESULTS", tmp_path / "results")
+    save([read_runs(run)[0]], tmp_path / "results" / "tiny")
+    again = train("trainer=smoke")
+
+    def rerun(words: list[str], **_: object) -> object:
+        target = next(word for word in words if word.startswith("hydra.run.dir=")).partition("=")[2]
+        shutil.copytree(again, target)
+        return type("Done", (), {"returncode": 0})
+
+    monkeypatch.setattr(reproduce.subprocess, "run", rerun)
+    monkeypatch.setattr(sys, "argv", ["reproduce", "tiny"])
+    reproduce.main()
+    assert "tiny: identical" in capsys.readouterr().out
+    changed = metrics_of(again) | {"test/acc": 0.0, "test/balanced_acc": 0.9}
+    (again / "metrics.json").write_text(json.dumps(changed))
+    manifest = json.loads((again / "manifest.json").read_text())
+    manifest["versions"]["numpy"] = "0.1"
+    (again / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(SystemExit, match="1"):
+        reproduce.main()
+    shown = capsys.readouterr()
+    assert "tiny: different" in shown.out
+    assert "numpy 0.1, before" in shown.out
+
+
+def test_reproducing_names_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["reproduce", "nothing"])
+    with pytest.raises(SystemExit, match="1"):
+        reproduce.main()
+    assert "expected an experiment with a committed result" in capsys.readouterr().err
+
+
+def again(monkeypatch: pytest.MonkeyPatch, run: Path) -> None:
+    monkeypatch.setattr(sys, "argv", ["reproduce", "--run", str(run)])
+    reproduce.main()
+
+
+def test_a_run_is_made_again_from_its_directory(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in finished.rglob("*.json")}
+    again(monkeypatch, finished)
+    (run,) = tmp_path.glob("runs/reproduce/*/*")
+    assert f"{finished.name}" in (said := capsys.readouterr().out)
+    assert "identical" in said
+    assert metrics_of(run) == metrics_of(finished)
+    for name in ("config", "overrides"):
+        kept = (run / ".hydra" / f"{name}.yaml", finished / ".hydra" / f"{name}.yaml")
+        assert kept[0].read_bytes() == kept[1].read_bytes()
+    assert {path: path.read_bytes() for path in finished.rglob("*.json")} == before, "it was only to be read"
+
+
+def test_what_differs_is_named(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run of an older version, on other data, with other numbers; its config lacks a key and has another value."""
+    old = tmp_path / "old"
+    shutil.copytree(finished, old)
+    config = (old / ".hydra" / "config.yaml").read_text()
+    config = config.replace("test: true\n", "").replace("lr: 0.001", "lr: 0.002")
+    (old / ".hydra" / "config.yaml").write_text(config)
+    manifest = json.loads((old / "manifest.json").read_text())
+    manifest["data"]["fingerprint"], manifest["versions"]["torch"] = "0" * 64, "1.0"
+    manifest["git"] = {"commit": "abc", "dirty": True}
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    (old / "metrics.json").write_text(json.dumps(metrics_of(old) | {"test/acc": 5.0}))
+    with pytest.raises(SystemExit, match="1"):
+        again(monkeypatch, old)
+    shown = capsys.readouterr()
+    assert "conf says otherwise today; used as it was then: lr: 0.002\n" in shown.out
+    assert "old: different" in shown.out
+    (why,) = [line for line in shown.out.splitlines() if line.startswith("what differs: ")]
+    assert "other data (fingerprint)" in why
+    assert "before 1.0" in why
+    assert "before abc with changes that were not committed" in why
+    assert f"error: RUN={old}: expected every share within 0.05" in shown.err
+
+
+@pytest.mark.parametrize("words", [[], ["quickstart", "--run", "runs/x"]])
+def test_it_is_one_or_the_other(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["reproduce", *words])
+    with pytest.raises(SystemExit):
+        reproduce.main()
+    assert "expected either an experiment (EXP=quickstart) or --run DIR" in capsys.readouterr().err
+
+
+def test_no_run_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        again(monkeypatch, tmp_path / "nowhere")
+    assert "expected the directory of a finished run, got no such directory" in capsys.readouterr().err
