@@ -54,14 +54,15 @@ def _run(words: argparse.Namespace) -> None:
 def _show_table(everything: Sequence[Run], words: argparse.Namespace) -> None:
     """Filter, group, sort and compare; print the tables, and write them where asked to."""
     runs = where(everything, words.where)
-    metrics, order = choose_metrics(runs, words.metric), choose_order(runs, words.sort)
+    order = choose_order(runs, words.sort)
+    metrics = choose_metrics(runs, words.metric, order)
     over = (*REPEATED, *(key for key in words.over.split(",") if key))
     settings = sort_settings(split_settings(runs, over), order)
     each = runs_sheet(sort_runs(runs, order), metrics, order)
     tables = [each if words.each else settings_sheet(settings, metrics, order)]
-    metric = words.metric[0] if words.metric else order.by if order.by in metrics else next(iter(metrics), "")
     if words.compare is not None:
-        tables.append(pairs_sheet(compare(settings, metric, words.compare), settings, metric))
+        compared = next(iter([*words.metric, *metrics]), "")
+        tables.append(pairs_sheet(compare(settings, compared, words.compare), settings, compared))
     for sheet in tables:
         show(sheet)
     if words.csv:
@@ -69,7 +70,8 @@ def _show_table(everything: Sequence[Run], words: argparse.Namespace) -> None:
     if words.markdown:
         write_text(words.markdown, markdown(tables))
     if words.html:
-        write_page(words.html, tables if words.each else [*tables, each], settings, metric)
+        drawn = order.by if any(order.by in run.metrics for run in runs) else next(iter(metrics), "")
+        write_page(words.html, tables if words.each else [*tables, each], settings, drawn)
     if words.save:
         save(runs, words.save)
 

@@ -86,8 +86,8 @@ def content_of(run: Run, name: str) -> str | float | None:
     return value_of(run, name) or None
 
 
-def choose_metrics(runs: Sequence[Run], asked: Sequence[str]) -> list[str]:
-    """The metrics to show: those asked for, else the one that settings are chosen by and the tests'.
+def choose_metrics(runs: Sequence[Run], asked: Sequence[str], order: Order) -> list[str]:
+    """The metrics to show: those asked for, else the one that rows are sorted by, and balanced accuracy.
 
     Raises:
         InputError: If no run has a metric that was asked for.
@@ -98,9 +98,7 @@ def choose_metrics(runs: Sequence[Run], asked: Sequence[str]) -> list[str]:
             raise _unknown(f"--metric {name}", "a metric of these runs", name, known)
     if asked:
         return list(dict.fromkeys(asked))
-    monitored = monitored_by(runs)
-    first = [monitored[0]] if monitored else []
-    shown = list(dict.fromkeys([*first, *(name for name in SHOWN if name in known)]))[:3]
+    shown = [name for name in dict.fromkeys([order.by, *SHOWN]) if name in known]
     return shown or known[:3]
 
 
@@ -121,6 +119,11 @@ def monitored_by(runs: Sequence[Run]) -> tuple[str, bool] | None:
     return None
 
 
+def is_test(metric: str) -> bool:
+    """Whether a metric is of test images, which choose nothing."""
+    return metric.startswith(("test/", "original/", "twin/"))
+
+
 def choose_order(runs: Sequence[Run], asked: str | None) -> Order:
     """How to sort: as asked, else best first by the metric that settings are chosen by.
 
@@ -136,7 +139,7 @@ def choose_order(runs: Sequence[Run], asked: str | None) -> Order:
         _check_known(runs, name, f"--sort {asked}")
         descending = asked.startswith("-")
         said = f"sorted by {name}, {'highest' if descending else 'lowest'} first"
-        if name in {name for run in runs for name in run.metrics} and not name.startswith(("val/", "train/", "probe/")):
+        if is_test(name):
             said += "; choose no setting by it: a test metric is for the one that validation chose"
         return Order(name, descending, said)
     found = monitored_by(runs)

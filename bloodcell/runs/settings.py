@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from bloodcell.evidence.repeats import Mean, over_folds, over_seeds
 from bloodcell.runs.reader import Run
@@ -21,7 +20,7 @@ SPLIT = tuple(
     f"data.{key}" for key in ("source", "fingerprint", "protocol", "split_seed", "fold_seed", "folds", "test_per_class")
 )
 
-Floats = npt.NDArray[np.float64]
+Identity = tuple[tuple[str, str], ...]
 
 
 class Repeat(NamedTuple):
@@ -140,9 +139,14 @@ def split_settings(runs: Sequence[Run], over: Sequence[str] = REPEATED) -> list[
         The settings, in the order of their first runs; what each shows is the typed keys that vary, and, where
         these do not tell two settings apart, what else does.
     """
-    groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    groups: dict[Identity, list[Run]] = {}
+    of_config: dict[Identity, Identity] = {}
     for run in sorted(runs, key=lambda run: not run.manifest):
-        groups.setdefault(_identity(run, groups, over), []).append(run)
+        config = _comparable(run.config or run.typed, over)
+        # One that failed before its manifest was written belongs to those with the same config.
+        identity = _comparable(run.values, over) if run.manifest else of_config.get(config, config)
+        of_config.setdefault(config, identity)
+        groups.setdefault(identity, []).append(run)
     first = {id(run): number for number, run in enumerate(runs)}
     ordered = sorted(groups.values(), key=lambda members: first[id(members[0])])
     columns = _tell_apart(ordered, varied_keys(runs, over), over)
@@ -160,18 +164,7 @@ def varied_keys(runs: Sequence[Run], without: Sequence[str] = ()) -> list[str]:
     return [key for key in keys if len({value_of(run, key) for run in runs}) > 1]
 
 
-def _identity(
-    run: Run, groups: dict[tuple[tuple[str, str], ...], list[Run]], over: Sequence[str]
-) -> tuple[tuple[str, str], ...]:
-    """Everything that makes the run's setting; of one that failed before its manifest, that of its equals."""
-    if not run.manifest:
-        for found, members in groups.items():
-            if _comparable(members[0].config, over) == _comparable(run.config, over) and run.config:
-                return found
-    return _comparable(run.values, over)
-
-
-def _comparable(values: dict[str, Any], over: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def _comparable(values: dict[str, Any], over: Sequence[str]) -> Identity:
     kept = (key for key in values if key not in over and key not in NO_SETTING)
     return tuple(sorted((key, text_of(values[key])) for key in kept))
 

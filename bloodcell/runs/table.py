@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from bloodcell.evidence.repeats import Mean
 from bloodcell.runs.pairs import Pair
-from bloodcell.runs.query import Order
+from bloodcell.runs.query import Order, is_test
 from bloodcell.runs.reader import Run
 from bloodcell.runs.settings import REPEATED, Setting, has_folds, typed_keys, value_of, varied_keys
 
-# Runs that ended without a result are named below the settings up to this many.
+# Runs without a result are named below the settings up to this many.
 NAMED = 10
 
 
@@ -129,7 +129,10 @@ def pairs_sheet(pairs: Sequence[Pair], settings: Sequence[Setting], metric: str)
         first = [*_names(pair, settings), f"{mean.value:+.4f}\n{low:+.4f} to {high:+.4f}"]
         rows.append([*first, f"{mean.p:.3g}", f"{pair.p:.3g}", f"{mean.repeats} {unit}"])
     header = ["setting", "minus", "difference", "p", "p (Holm)", "over"]
-    return Sheet(f"{metric}, compared", header, rows, 0, [*_of_tests(pairs), *_untested(pairs)])
+    warning = (
+        [f"{metric} is a test metric: it says how good a setting is, and chooses none."] if is_test(metric) else []
+    )
+    return Sheet(f"{metric}, compared", header, rows, 0, [*_of_tests(pairs), *warning, *_untested(pairs)])
 
 
 def _names(pair: Pair, settings: Sequence[Setting]) -> list[str]:
@@ -183,11 +186,11 @@ def of_versions(runs: Sequence[Run]) -> list[str]:
 
 
 def troubles(runs: Sequence[Run], most: int) -> list[str]:
-    """A line for each run that ended without a result, with why."""
-    ended = [run for run in runs if run.state in ("failed", "interrupted")]
-    lines = [f"{run.state}: {run.path}{': ' + run.why if run.why else ''}" for run in ended[:most]]
-    more = len(ended) - most
-    return [*lines, f"and {more} more that ended without a result: --each names them."] if more > 0 else lines
+    """A line for each run without a result: the epoch it is in, or why it ended."""
+    without = [run for run in runs if run.state in ("running", "failed", "interrupted")]
+    lines = [f"{run.progress}: {run.path}{': ' + run.why if run.why else ''}" for run in without[:most]]
+    more = len(without) - most
+    return [*lines, f"and {more} more without a result: --each names them."] if more > 0 else lines
 
 
 def duration(seconds: float | None) -> str:
@@ -242,7 +245,8 @@ def _of_intervals(settings: Sequence[Setting], metrics: Sequence[str]) -> list[s
         number = " or ".join(str(k) for k in sorted(folds))
         lines.append(
             f"intervals: 95 %, over {number} folds, seeds averaged within each, by the corrected resampled t (Nadeau "
-            "and Bengio 2003), as folds share training images. They leave out other ways to cut the folds and other data."
+            "and Bengio 2003), as folds share training images. They leave out other ways to cut the folds, "
+            "and other data."
         )
     if lone:
         lines.append("one value: no sd and no interval, another seed may give another number.")

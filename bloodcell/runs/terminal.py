@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bloodcell.errors import InputError
-from bloodcell.runs.query import choose_metrics
+from bloodcell.runs.query import choose_metrics, choose_order
 from bloodcell.runs.reader import Run
 from bloodcell.runs.table import Sheet, runs_sheet
 
@@ -29,7 +29,7 @@ def print_runs(runs: Sequence[Run], metrics: Sequence[str] = ()) -> None:
     """
     if not runs:
         raise InputError("runs", expected="at least one run", got="none", fix="train first")
-    show(runs_sheet(runs, choose_metrics(runs, metrics)))
+    show(runs_sheet(runs, choose_metrics(runs, metrics, choose_order(runs, None))))
 
 
 def show(sheet: Sheet) -> None:
