@@ -186,7 +186,7 @@ def test_other_commits_and_versions_are_averaged_and_said(runs: Command, make: M
 def test_a_seed_that_was_run_twice_counts_once(runs: Command, make: Make, tmp_path: Path) -> None:
     for seed, value in ((0, 0.5), (0, 0.5), (1, 0.7)):
         make({"seed": seed}, {VAL: value})
-    assert "counts once" in " ".join(runs("--csv", "t.csv").split()).replace("count once", "counts once")
+    assert "1 run of a seed that its setting has already" in runs("--csv", "t.csv")
     (row,) = rows_of(tmp_path / "t.csv")
     assert float(row[f"{VAL} mean"]) == pytest.approx(0.6)
     assert row[f"{VAL} repeats"] == "2"
@@ -223,6 +223,7 @@ def test_settings_are_compared_on_the_seeds_that_both_have(runs: Command, make: 
         difference = np.mean(np.subtract(values[one][:3], values[other][:3]))
         line = next(line for line in shown.split("\n") if f"{difference:+.4f}" in line)
         assert [cell.strip() for cell in line.split("│")][4:7] == [f"{p:.3g}", f"{adjusted:.3g}", "3 seeds"]
+    assert "not every setting has the same seeds done" in shown
     assert "one seed in common, and a test takes two" in " ".join(shown.split())
     assert "the 3 comparisons shown" in shown
     against = runs("--compare", "optim.lr=2e-1")
@@ -291,6 +292,7 @@ def test_what_no_run_has_is_one_line_that_says_what_is_near(make: Make, refused:
     assert "none of 1" in refused("--where", "optim.lr=7")
     assert "expected a number after >" in refused("--where", "optim.lr>high")
     assert "expected KEY=VALUE" in refused("--where", "optim.lr")
+    assert "did you mean seed" in refused("--over", "seeed")
     assert "expected a run directory" in refused("--diff", "runs", "runs")
 
 

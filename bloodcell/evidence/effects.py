@@ -15,8 +15,8 @@ from bloodcell.evidence.repeats import Mean
 
 Floats = npt.NDArray[np.float64]
 
-# Panels side by side, and the levels that a panel can still name one by one.
-COLUMNS, NAMED = 3, 12
+# Panels side by side, the levels that a panel can still name one by one, and the letters that fit below it in a row.
+COLUMNS, NAMED, WIDE = 3, 12, 34
 
 
 def main_effects(
@@ -73,8 +73,8 @@ def _place(axes: Axes, names: Sequence[str]) -> list[float]:
     places = [float(number) for number in numbers if number is not None]
     if len(places) < len(names):
         places = [float(k) for k in range(len(names))]
-        long = max(len(name) for name in names) > 7 or len(names) > 5
         short = [name if len(name) <= 22 else f"{name[:21]}…" for name in names]
+        long = sum(len(name) + 2 for name in short) > WIDE
         axes.set_xticks(places, short, rotation=35 if long else 0, ha="right" if long else "center", fontsize=8)
         axes.set_xlim(-0.6, len(names) - 0.4)
         return places

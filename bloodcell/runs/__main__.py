@@ -14,7 +14,7 @@ from bloodcell.files import write_text
 from bloodcell.runs.committed import ROOT, save, write_readme
 from bloodcell.runs.page import markdown, write_page, write_table
 from bloodcell.runs.pairs import compare
-from bloodcell.runs.query import choose_metrics, choose_order, sort_runs, sort_settings, where
+from bloodcell.runs.query import check_known, choose_metrics, choose_order, sort_runs, sort_settings, where
 from bloodcell.runs.reader import Run, find_runs, read_run
 from bloodcell.runs.settings import REPEATED, split_settings
 from bloodcell.runs.table import pairs_sheet, runs_sheet, settings_sheet
@@ -56,8 +56,10 @@ def _show_table(everything: Sequence[Run], words: argparse.Namespace) -> None:
     runs = where(everything, words.where)
     order = choose_order(runs, words.sort)
     metrics = choose_metrics(runs, words.metric, order)
-    over = (*REPEATED, *(key for key in words.over.split(",") if key))
-    settings = sort_settings(split_settings(runs, over), order)
+    further = [key for key in words.over.split(",") if key]
+    for key in further:
+        check_known(runs, key, f"--over {key}")
+    settings = sort_settings(split_settings(runs, (*REPEATED, *further)), order)
     each = runs_sheet(sort_runs(runs, order), metrics, order)
     tables = [each if words.each else settings_sheet(settings, metrics, order)]
     if words.compare is not None:

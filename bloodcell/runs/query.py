@@ -63,7 +63,7 @@ def where(runs: Sequence[Run], conditions: Sequence[str]) -> list[Run]:
                 fix="as --where optim.lr=0.001, --where 'val/balanced_acc>0.8' or --where state=failed",
             )
         name, sign, wanted = (part.strip() for part in found.groups())
-        _check_known(runs, name, f"--where {condition}")
+        check_known(runs, name, f"--where {condition}")
         left = [run for run in left if _meets(content_of(run, name), sign, wanted, condition)]
     if not left:
         raise InputError(
@@ -119,6 +119,24 @@ def monitored_by(runs: Sequence[Run]) -> tuple[str, bool] | None:
     return None
 
 
+def check_known(runs: Sequence[Run], name: str, where: str) -> None:
+    """Stop at a name that none of the runs has, with those that are near it.
+
+    Args:
+        runs: At least one.
+        name: A key, a group, a metric, ``state`` or ``seconds``.
+        where: The option that names it.
+
+    Raises:
+        InputError: If no run has it.
+    """
+    if name in ("state", "seconds") or any(content_of(run, name) is not None for run in runs):
+        return
+    metrics = [key for run in runs for key in run.metrics]
+    known = dict.fromkeys([*typed_keys(runs), *metrics, *(key for run in runs for key in run.values)])
+    raise _unknown(where, "a key or a metric of these runs", name, list(known))
+
+
 def is_test(metric: str) -> bool:
     """Whether a metric is of test images, which choose nothing."""
     return metric.startswith(("test/", "original/", "twin/"))
@@ -136,7 +154,7 @@ def choose_order(runs: Sequence[Run], asked: str | None) -> Order:
     """
     if asked:
         name = asked.removeprefix("-")
-        _check_known(runs, name, f"--sort {asked}")
+        check_known(runs, name, f"--sort {asked}")
         descending = asked.startswith("-")
         said = f"sorted by {name}, {'highest' if descending else 'lowest'} first"
         if is_test(name):
@@ -198,14 +216,6 @@ def _number(content: str | float | None) -> float | None:
         return None if content is None else float(content)
     except ValueError:
         return None
-
-
-def _check_known(runs: Sequence[Run], name: str, where: str) -> None:
-    if name in ("state", "seconds") or any(content_of(run, name) is not None for run in runs):
-        return
-    metrics = [key for run in runs for key in run.metrics]
-    known = dict.fromkeys([*typed_keys(runs), *metrics, *(key for run in runs for key in run.values)])
-    raise _unknown(where, "a key or a metric of these runs", name, list(known))
 
 
 def _unknown(where: str, expected: str, got: str, known: Sequence[str]) -> InputError:

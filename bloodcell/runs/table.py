@@ -9,7 +9,7 @@ from bloodcell.evidence.repeats import Mean
 from bloodcell.runs.pairs import Pair
 from bloodcell.runs.query import Order, is_test
 from bloodcell.runs.reader import Run
-from bloodcell.runs.settings import REPEATED, Setting, has_folds, typed_keys, value_of, varied_keys
+from bloodcell.runs.settings import REPEATED, Repeat, Setting, has_folds, typed_keys, value_of, varied_keys
 
 # Runs without a result are named below the settings up to this many.
 NAMED = 10
@@ -270,16 +270,27 @@ def _over(settings: Sequence[Setting]) -> str:
 
 
 def _of_repeats(settings: Sequence[Setting], metrics: Sequence[str]) -> list[str]:
-    """A line if a seed was run twice within a setting."""
-    held = [[run for run in setting.done if any(name in run.metrics for name in metrics)] for setting in settings]
-    counted_once = [{repeat for name in metrics for repeat in setting.repeats(name)} for setting in settings]
-    again = sum(len(runs) - len(repeats) for runs, repeats in zip(held, counted_once, strict=True))
-    if not again:
-        return []
+    """Lines for what is uneven: a seed that was run twice within a setting, settings with other seeds than others."""
+    lines = []
     fold = " and fold" if any(has_folds(setting.runs[0]) for setting in settings) else ""
-    return [
-        f"note: {counted(again, 'run')} of a seed{fold} that its setting has already: such are averaged and count once."
-    ]
+    held = [{repeat for name in metrics for repeat in setting.repeats(name)} for setting in settings]
+    measured = [sum(any(name in run.metrics for name in metrics) for run in setting.done) for setting in settings]
+    again = sum(runs - len(repeats) for runs, repeats in zip(measured, held, strict=True))
+    if again:
+        lines.append(
+            f"note: {counted(again, 'run')} of a seed{fold} that its setting has already: averaged with it, they count "
+            "once."
+        )
+    by_split: dict[tuple[str, ...], set[frozenset[Repeat]]] = {}
+    for setting, repeats in zip(settings, held, strict=True):
+        if repeats:
+            by_split.setdefault(setting.split, set()).add(frozenset(repeats))
+    if any(len(different) > 1 for different in by_split.values()):
+        said = "seeds and folds" if fold else "seeds"
+        lines.append(
+            f"note: not every setting has the same {said} done; --compare takes those that two have in common."
+        )
+    return lines
 
 
 def _of_tests(pairs: Sequence[Pair]) -> list[str]:
