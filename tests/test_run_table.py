@@ -323,20 +323,22 @@ def test_a_run_that_failed_is_counted_and_says_why(runs: Command, make: Make) ->
 
 
 def test_a_broken_run_takes_no_table_down(make: Make) -> None:
-    good = [make({"seed": seed}, {VAL: 0.5 + seed / 10}) for seed in range(6)]
+    good = [make({"seed": seed}, {VAL: 0.5 + seed / 10}) for seed in range(8)]
     (good[0] / "status.json").write_text('{"state": "o')
     (good[1] / "status.json").write_text('{"weather": "fine"}')
     (good[2] / "status.json").write_text("[1, 2]")
     (good[3] / ".hydra" / "overrides.yaml").unlink()
     (good[4] / "metrics.json").write_text('{"val/balanced_acc": NaN, "test/acc": null}')
+    (good[5] / ".hydra" / "config.yaml").write_text("optim: {lr: [")
+    (good[6] / "manifest.json").write_text('{"data": [], "git": "main", "versions": 3, "started": 5}')
     done = subprocess.run(
         [sys.executable, "-m", "bloodcell.runs", "--each"], capture_output=True, text=True, check=True
     )
     lines = done.stderr.strip().split("\n")
-    assert len(lines) == 5
-    for run, line in zip(good[:5], lines, strict=True):
+    assert len(lines) == 6
+    for run, line in zip(good[:6], lines, strict=True):
         assert run.name in line
-    assert "3 runs" in done.stdout
+    assert "5 runs" in done.stdout
     assert "nan" not in done.stdout
 
 

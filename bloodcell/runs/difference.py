@@ -44,14 +44,14 @@ def _differing(one: Run, other: Run) -> list[tuple[str, Any, Any]]:
 
 def _parts(run: Run) -> list[Mapping[str, Any]]:
     """What is compared, part by part, each flat."""
-    manifest = run.manifest
     parts: list[Mapping[str, Any]] = [run.config]
-    parts.append({key: seed for key, seed in (manifest.get("seeds") or {}).items() if key not in run.config})
+    parts.append({key: seed for key, seed in run.part("seeds").items() if key not in run.config})
     for name in ("data", "versions", "hardware", "git"):
-        held = manifest.get(name) or {}
         # The folder of the images may differ from machine to machine: their fingerprint says if they do.
-        parts.append({f"{name}: {key}": value for key, value in held.items() if (name, key) != ("data", "root")})
-    return [*parts, {"precision": manifest.get("precision"), "state": run.state, "time": duration(run.seconds)}]
+        parts.append(
+            {f"{name}: {key}": value for key, value in run.part(name).items() if (name, key) != ("data", "root")}
+        )
+    return [*parts, {"precision": run.manifest.get("precision"), "state": run.state, "time": duration(run.seconds)}]
 
 
 def _metrics(one: Run, other: Run) -> Sheet:

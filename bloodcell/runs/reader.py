@@ -57,7 +57,7 @@ class Run:
         Only the manifest knows which images there were (``data.fingerprint``, ``data.source``) and what
         ``trainer.precision=auto`` became. Without a config it is what was typed.
         """
-        data = self.manifest.get("data") or {}
+        data = self.part("data")
         known = {f"data.{key}": data[key] for key in ("source", "protocol") if key in data}
         if data.get("fingerprint"):
             known["data.fingerprint"] = str(data["fingerprint"])[:8]
@@ -71,6 +71,10 @@ class Run:
         found = _read_yaml(self.path / ".hydra" / "hydra.yaml", {})
         choices = _below(found, "hydra", "runtime", "choices") if isinstance(found, dict) else {}
         return {str(key): str(name) for key, name in choices.items() if name is not None}
+
+    def part(self, name: str) -> dict[str, Any]:
+        """A part of the manifest, as ``versions``; empty if it has none."""
+        return _below(self.manifest, name)
 
     @property
     def seconds(self) -> float | None:
@@ -133,11 +137,10 @@ def read_run(path: Path) -> Run | None:
         log.warning("%s: left out, its status.json has no state of a run", path)
         return None
     typed = _read_yaml(path / ".hydra" / "overrides.yaml", None)
-    if not isinstance(typed, list):
-        log.warning("%s: no .hydra/overrides.yaml that can be read, what was typed is not known", path)
-        typed = []
+    if typed is None:
+        log.warning("%s: no .hydra/overrides.yaml, what was typed is not known", path)
     record = _read_json(path / "metrics.json") or {}
-    words = [str(word) for word in typed]
+    words = [str(word) for word in typed] if isinstance(typed, list) else []
     config = _read_yaml(path / ".hydra" / "config.yaml", {})
     return Run(
         path,
@@ -197,13 +200,14 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _read_yaml(path: Path, otherwise: Any) -> Any:
+    """What a YAML file holds; ``otherwise`` if there is no such file; empty, and a line in the log, if it is broken."""
+    if not path.is_file():
+        return otherwise
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # a safe loader, both of them
-    except FileNotFoundError:
-        return otherwise
     except (OSError, ValueError, yaml.YAMLError) as error:
         log.warning("%s: cannot be read (%s)", path, " ".join(str(error).split())[:120])
-        return otherwise
+        return {}
 
 
 def _numbers(path: Path, record: dict[str, Any]) -> dict[str, float]:

@@ -85,8 +85,13 @@ def value_of(run: Run, key: str) -> str:
         return text_of(run.values[key])
     if key in run.typed:
         return run.typed[key]
-    # Only a group has no dot, and asking for its choice reads one more file.
-    return "" if "." in key else run.choices.get(key, "")
+    return run.choices.get(key, "") if _may_be_group(run, key) else ""
+
+
+def _may_be_group(run: Run, key: str) -> bool:
+    """Whether to ask for the choice of a group, which reads one more file: not for ``optim.lr`` or ``val/acc``."""
+    first, slash, _ = key.partition("/")
+    return "." not in key and (not slash or any(name.startswith(f"{first}.") for name in run.config))
 
 
 def text_of(value: Any) -> str:

@@ -9,7 +9,7 @@ from bloodcell.evidence.repeats import Mean
 from bloodcell.runs.pairs import Pair
 from bloodcell.runs.query import Order, is_test
 from bloodcell.runs.reader import Run
-from bloodcell.runs.settings import REPEATED, Repeat, Setting, has_folds, typed_keys, value_of, varied_keys
+from bloodcell.runs.settings import REPEATED, SPLIT, Repeat, Setting, has_folds, typed_keys, value_of, varied_keys
 
 # Runs without a result are named below the settings up to this many.
 NAMED = 10
@@ -174,10 +174,10 @@ def common(runs: Sequence[Run]) -> str:
 
 def of_versions(runs: Sequence[Run]) -> list[str]:
     """A line if the runs are of several commits or versions."""
-    held_commits = ((run.manifest.get("git") or {}).get("commit") for run in runs if run.manifest)
+    held_commits = (run.part("git").get("commit") for run in runs if run.manifest)
     commits = Counter(str(commit or "unknown")[:7] for commit in held_commits)
     found = [f"{len(commits)} commits ({_some(commits)})"] if len(commits) > 1 else []
-    versions = [run.manifest.get("versions") or {} for run in runs if run.manifest]
+    versions = [run.part("versions") for run in runs if run.manifest]
     for name in dict.fromkeys(name for one in versions for name in one):
         held = list(dict.fromkeys(str(one[name]) for one in versions if name in one))
         if len(held) > 1:
@@ -237,9 +237,11 @@ def _of_intervals(settings: Sequence[Setting], metrics: Sequence[str]) -> list[s
                 seeds = True
     lines = []
     if seeds:
+        one_split = not set(SPLIT) & set(settings[0].over)
         lines.append(
-            f"intervals: 95 %, Student's t over {_over(settings)} of one split. They say what another seed would "
-            "change; they leave out another split, other images and other patients."
+            f"intervals: 95 %, Student's t over {_over(settings)}{' of one split' if one_split else ''}. They say what "
+            f"another seed would change; they leave out {'another split, ' if one_split else ''}other images and other "
+            "patients."
         )
     if folds:
         number = " or ".join(str(k) for k in sorted(folds))
