@@ -73,7 +73,7 @@ reproduce: $(READY)  ## Run again and compare: an experiment with results/ (EXP=
 report: $(READY)  ## The reproduction and the ladder as one page, from results/
 	$(BIN)/python -m bloodcell.report $(ARGS)
 
-runs: $(READY)  ## The runs below a folder as a table; ARGS=runs/lr-sweep
+runs: $(READY)  ## Every run below a folder: settings, intervals, comparisons; ARGS="runs/lr-sweep --compare"
 	$(BIN)/python -m bloodcell.runs $(ARGS)
 
 tensorboard: $(READY)  ## Watch all runs at http://localhost:6006 (PORT=... for another port)

@@ -20,7 +20,8 @@ TEMPLATE = Path(__file__).with_name("report.md.j2")
 STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 980px; margin: 2em auto; padding: 0 1em; color: #222 }
 h1, h2, h3 { line-height: 1.25 } h2 { margin-top: 2em; border-bottom: 1px solid #ddd }
-table { border-collapse: collapse; margin: 1em 0; font-size: 14px } td, th { padding: .35em .7em; vertical-align: top }
+table { border-collapse: collapse; margin: 1em 0; font-size: 14px; display: block; overflow-x: auto }
+td, th { padding: .35em .7em; vertical-align: top }
 tr { border-bottom: 1px solid #e4e4e4 } th { text-align: left } img { max-width: 100% } code { background: #f3f0f5 }
 """
 

@@ -64,13 +64,13 @@ def claim(run_dir: Path) -> Iterator[bool]:
 
 
 def is_claimed(run_dir: Path) -> bool:
-    """Whether a process is at work in a run directory."""
-    if not os.access(run_dir / LOCK, os.W_OK):
+    """Whether a process is at work in a run directory; yes if nobody but another user could tell."""
+    if not (run_dir / LOCK).is_file():
         return False
     try:
         with FileLock(run_dir / LOCK, blocking=False):
             return False
-    except Timeout:
+    except (Timeout, PermissionError):
         return True
 
 

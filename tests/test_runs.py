@@ -1,32 +1,16 @@
-"""Runs as tables and as committed evidence; experiments compared with it."""
+"""Runs as committed evidence, and the README's tables of it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bloodcell.errors import InputError
-from bloodcell.runs import read_runs, save, table
+from bloodcell.runs import ROOT, Run, committed_table, read_runs, save, write_readme
 
 Train = Callable[..., Path]
-
-
-def test_a_table_groups_seeds_and_shows_what_differs(train: Train, tmp_path: Path) -> None:
-    for seed, lr in ((0, "1e-3"), (1, "1e-3"), (0, "1e-1")):
-        train("trainer=smoke", f"optim.lr={lr}", f"seed={seed}")
-    runs = read_runs(tmp_path / "runs")
-    header, rows = table(runs)
-    assert header[:2] == ["optim.lr", "runs done"]
-    assert sorted(row[:2] for row in rows) == [["1e-1", "1 of 1"], ["1e-3", "2 of 2"]]
-    values = [run.metrics["test/acc"] for run in runs if run.overrides["optim.lr"] == "1e-3"]
-    cell = next(row for row in rows if row[0] == "1e-3")[header.index("test/acc")]
-    assert cell.startswith(f"{sum(values) / 2:.4g}")
-    save(runs, tmp_path / "out")
-    assert (tmp_path / "out" / "table.md").read_text().count("\n|") == 4
-    kept = json.loads((tmp_path / "out" / "runs.json").read_text())["runs"]
-    assert len(kept) == 3
-    assert "/cells" not in (tmp_path / "out" / "runs.json").read_text(), "a path of this machine"
 
 
 def test_no_runs_is_one_line(tmp_path: Path) -> None:
@@ -34,9 +18,32 @@ def test_no_runs_is_one_line(tmp_path: Path) -> None:
         read_runs(tmp_path)
 
 
-def test_the_readme_shows_what_is_committed(tmp_path: Path) -> None:
-    from bloodcell.runs import ROOT, committed_table, write_readme
+@pytest.mark.parametrize("name", ["precision", "readings"])
+def test_committed_evidence_is_what_its_runs_make(name: str, tmp_path: Path) -> None:
+    kept = ROOT / "results" / name
+    runs = [
+        Run(Path(str(number)), one["overrides"], one["state"], one["metrics"], {}, one["manifest"])
+        for number, one in enumerate(json.loads((kept / "runs.json").read_text())["runs"])
+    ]
+    save(runs, tmp_path)
+    for file in ("table.md", "runs.json"):
+        assert (tmp_path / file).read_bytes() == (kept / file).read_bytes()
 
+
+def test_evidence_has_no_path_of_this_machine(finished: Path, tmp_path: Path) -> None:
+    runs = [copy for number in (0, 1) for copy in read_runs(_copy(finished, tmp_path / "runs" / str(number)))]
+    assert any(str(word).startswith("/") for word in runs[0].overrides.values())
+    save(runs, tmp_path / "out")
+    kept = (tmp_path / "out" / "runs.json").read_text()
+    assert len(json.loads(kept)["runs"]) == 2
+    assert runs[0].manifest["data"]["root"] not in kept
+
+
+def _copy(run: Path, to: Path) -> Path:
+    return Path(shutil.copytree(run, to, ignore=shutil.ignore_patterns("checkpoints", "tensorboard", "figures")))
+
+
+def test_the_readme_shows_what_is_committed(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text()
     shown = text.split("<!-- results:begin -->")[1].split("<!-- results:end -->")[0].strip()
     assert shown == committed_table(ROOT / "results").strip(), "type: python -m bloodcell.runs --readme"

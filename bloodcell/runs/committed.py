@@ -1,67 +1,27 @@
-"""The runs below a folder as a table, and as evidence to commit: ``python -m bloodcell.runs [DIR] [--save OUT]``."""
+"""Runs as evidence to commit (``--save OUT``), and the README's tables from what is committed (``--readme``)."""
 
-import argparse
 import json
 import shutil
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from rich.console import Console
-from rich.table import Table
-
 from bloodcell.bench.table import markdown
-from bloodcell.cli import run_command
-from bloodcell.errors import InputError
 from bloodcell.files import write_json, write_text
+from bloodcell.runs.reader import Run
 
 # Where a run measured several things, these are shown first.
 SHOWN = ("test/balanced_acc", "test/macro_f1", "test/acc", "probe/trains", "probe/steps", "probe/loss")
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run directory that was read.
+def evidence_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+    """The table that is committed, one row per setting: what was typed differently, then each metric over the seeds.
 
-    Attributes:
-        path: The directory.
-        overrides: What was typed, by key; groups and values alike.
-        state: ``ok``, ``failed``, ``interrupted``, ``running``.
-        metrics: The numbers of ``metrics.json``; empty if it has none.
-        record: ``metrics.json`` as it is, texts included.
-        manifest: ``manifest.json``.
-    """
-
-    path: Path
-    overrides: dict[str, str]
-    state: str
-    metrics: dict[str, float]
-    record: dict[str, Any]
-    manifest: dict[str, Any]
-
-
-def read_runs(root: Path) -> list[Run]:
-    """Read every run at or below a folder, sorted by path.
-
-    Raises:
-        InputError: If there is none.
-    """
-    runs = [_read(path.parent) for path in sorted(root.rglob("status.json"))]
-    if not runs:
-        raise InputError(
-            str(root), expected="a folder with runs", got="none in it", fix="train first, or check the path"
-        )
-    return runs
-
-
-def table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
-    """One row per setting: what differs between the runs, then each metric over the seeds.
+    It is plainer than the table of the command, so that committed ones stay as they are.
 
     Args:
         runs: At least one.
@@ -102,7 +62,7 @@ def save(runs: Sequence[Run], out: Path) -> None:
             if (run.path / "figures" / f"{name}.png").is_file():
                 shutil.copyfile(run.path / "figures" / f"{name}.png", out / f"{name}.png")
         return
-    header, rows = table(runs)
+    header, rows = evidence_table(runs)
     lines = [header, ["---"] * len(header), *rows]
     said = "An empty setting is the experiment's own; a metric of several seeds is mean (lowest to highest).\n\n"
     write_text(out / "table.md", said + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
@@ -160,19 +120,6 @@ def write_readme(readme: Path, results: Path) -> None:
     write_text(readme, text)
 
 
-def _read(path: Path) -> Run:
-    def load(name: str) -> dict[str, Any]:
-        file = path / name
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-
-    typed = path / ".hydra" / "overrides.yaml"
-    words = yaml.safe_load(typed.read_text(encoding="utf-8")) if typed.is_file() else []
-    record = load("metrics.json")
-    numbers = {name: float(value) for name, value in record.items() if "/" in name}
-    overrides = dict(word.split("=", 1) for word in words if "=" in word)
-    return Run(path, overrides, str(load("status.json")["state"]), numbers, record, load("manifest.json"))
-
-
 def _cell(values: Sequence[float]) -> str:
     if not values:
         return ""
@@ -185,35 +132,3 @@ def _portable(manifest: dict[str, Any]) -> dict[str, Any]:
     kept = {**manifest, "data": {key: value for key, value in manifest["data"].items() if key != "root"}}
     kept["command"] = [word for word in manifest["command"] if "=/" not in word and "='/" not in word]
     return kept
-
-
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(prog="python -m bloodcell.runs", description=__doc__)
-    parser.add_argument(
-        "root", nargs="*", default=[Path("runs")], type=Path, help="folders to look below (default: runs)"
-    )
-    parser.add_argument("--save", metavar="OUT", type=Path, help="write evidence to commit, as results/readings")
-    parser.add_argument("--readme", action="store_true", help="rewrite the results table of the README from results/")
-    words = parser.parse_args()
-
-    def command() -> None:
-        if words.readme:
-            write_readme(ROOT / "README.md", ROOT / "results")
-            return
-        runs = [run for root in words.root for run in read_runs(root)]
-        header, rows = table(runs)
-        shown = Table(title=f"{len(runs)} run{'s' if len(runs) > 1 else ''}", title_justify="left")
-        for name in header:
-            shown.add_column(name)
-        for row in rows:
-            shown.add_row(*row)
-        Console().print(shown)
-        if words.save:
-            save(runs, words.save)
-
-    run_command(command)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,107 @@
+"""What repeated runs of one setting say: over seeds of one split, over folds of a cross-validation, and in pairs."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+class Mean(NamedTuple):
+    """A mean over repeats.
+
+    Attributes:
+        value: The mean.
+        sd: Standard deviation of the repeats (ddof 1); ``None`` for one repeat.
+        interval: Ends of its interval; ``None`` where the repeats do not tell how much it varies, because there is
+            one, or because all are equal.
+        p: Two-sided p-value of a mean of 0; ``None`` where there is no interval.
+        repeats: How many there are: seeds, or folds.
+    """
+
+    value: float
+    sd: float | None
+    interval: tuple[float, float] | None
+    p: float | None
+    repeats: int
+
+
+def over_seeds(values: Floats, confidence: float = 0.95) -> Mean:
+    """Mean over seeds of one split, with Student's t interval.
+
+    The interval is about what another seed of the training would change. The split and the test images are taken
+    as they are.
+
+    Args:
+        values: One per seed, or one difference per seed for a paired comparison, shape (N,), N at least 1.
+        confidence: Coverage, 0 to 1.
+
+    Returns:
+        The mean; its p is that of ``scipy.stats.ttest_1samp``, for differences of ``ttest_rel``.
+
+    Raises:
+        ValueError: If there is no value.
+    """
+    return _student(values, 1 / max(len(values), 1), confidence)
+
+
+def over_folds(by_fold: Sequence[Floats], folds: int, confidence: float = 0.95) -> Mean:
+    """Mean over folds of a cross-validation, with the corrected resampled t interval (Nadeau and Bengio 2003).
+
+    Seeds are averaged within each fold first. Any two folds share most of their training images, so that their
+    results vary together and the plain t interval is too narrow; the correction adds the ratio of test to training
+    images, 1 / (``folds`` - 1), to the variance of the mean: s^2 (1/k + 1/(``folds`` - 1)), k - 1 degrees of freedom.
+
+    Args:
+        by_fold: For each fold that was run the values of its seeds, or their differences, at least one each.
+        folds: Folds that the data are cut into, at least 2; as many as ``by_fold`` has if all were run.
+        confidence: Coverage, 0 to 1.
+
+    Returns:
+        The mean of the folds' means.
+
+    Raises:
+        ValueError: If there is no fold, a fold has no value, or ``folds`` is below 2.
+    """
+    if folds < 2 or not all(len(values) for values in by_fold):
+        raise ValueError(f"expected at least 2 `folds`, each with a value, got {folds}")
+    means = np.array([values.mean() for values in by_fold])
+    return _student(means, 1 / max(len(means), 1) + 1 / (folds - 1), confidence)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values of several comparisons, adjusted so that any false one among them has its level (Holm 1979).
+
+    Args:
+        p_values: May be empty.
+
+    Returns:
+        The adjusted ones in the same order, at most 1.
+    """
+    # Here and not above: statsmodels loads pandas, which a plain table has not to wait for.
+    from statsmodels.stats.multitest import multipletests
+
+    if not p_values:
+        return []
+    return [float(p) for p in multipletests(p_values, method="holm")[1]]
+
+
+def _student(values: Floats, variance_of_mean: float, confidence: float) -> Mean:
+    """Student's t for a mean whose variance is ``variance_of_mean`` times that of the values."""
+    from scipy.stats import t
+
+    count = len(values)
+    if not count:
+        raise ValueError("expected at least one value, got none")
+    mean = float(values.mean())
+    if count == 1:
+        return Mean(mean, None, None, None, 1)
+    sd = float(values.std(ddof=1))
+    # Equal values may differ in the last digit; a t of such a spread would be a large number that means nothing.
+    if sd <= 1e-12 * max(1.0, float(np.abs(values).max())):
+        return Mean(mean, 0.0, None, None, count)
+    error = sd * float(np.sqrt(variance_of_mean))
+    half = float(t.ppf((1 + confidence) / 2, count - 1)) * error
+    return Mean(mean, sd, (mean - half, mean + half), float(2 * t.sf(abs(mean) / error, count - 1)), count)
