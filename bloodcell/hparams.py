@@ -1,6 +1,5 @@
 """The HPARAMS tab of TensorBoard: what runs are compared by, and their metrics."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -11,18 +10,31 @@ from bloodcell.results import name_of
 
 
 def log_hparams(
-    trainer: L.Trainer, cfg: DictConfig, overrides: Sequence[str], data: BloodCells, metrics: dict[str, float]
+    trainer: L.Trainer,
+    cfg: DictConfig,
+    data: BloodCells,
+    metrics: dict[str, float],
+    varied: dict[str, str] | None,
 ) -> None:
-    """One entry in TensorBoard's HPARAMS tab, with the metrics of ``metrics.json``."""
+    """One entry in TensorBoard's HPARAMS tab, with the metrics of ``metrics.json``.
+
+    Args:
+        trainer: Whose loggers get it.
+        cfg: The config of the run.
+        data: Its data.
+        metrics: Its metrics.
+        varied: What distinguishes a job of a sweep, as typed; the tab shows the first five columns at first, and
+            these are to be among them. ``None`` for a run of its own, which others of any kind may stand beside.
+    """
     # A tag of its own: val/... of the curves is a point an epoch, and the tab shows the last point of a tag.
     shown = {
         f"reported/{name}" if name.startswith("val/") else name: value
         for name, value in metrics.items()
         if name.count("/") == 1
     }
-    hparams = {**flat_hparams(cfg), **typed_hparams(cfg, overrides), "data.source": name_of(data)}
+    hparams = flat_hparams(cfg) if varied is None else {key: _value(cfg, key, word) for key, word in varied.items()}
     for logger in trainer.loggers:
-        logger.log_hyperparams(hparams, shown, step=trainer.current_epoch)
+        logger.log_hyperparams({**hparams, "data.source": name_of(data)}, shown, step=trainer.current_epoch)
         logger.save()
         logger.finalize("success")
 
@@ -46,15 +58,10 @@ def flat_hparams(cfg: DictConfig) -> dict[str, Any]:
     return flat
 
 
-def typed_hparams(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
-    """What was typed, and therefore what a sweep varies, whatever it is; no names of files."""
-    keys = [word.lstrip("+").partition("=")[0] for word in overrides]
-    values = {key: OmegaConf.select(cfg, key) for key in keys}
-    return {
-        key: _shown(value)
-        for key, value in values.items()
-        if not isinstance(value, DictConfig) and "/" not in f"{key}{value}"
-    }
+def _value(cfg: DictConfig, key: str, typed: str) -> int | float | bool | str:
+    """A key's value; of a group, which has none, the choice that was typed."""
+    value = OmegaConf.select(cfg, key.lstrip("+"))
+    return typed if value is None or isinstance(value, DictConfig) else _shown(value)
 
 
 def _shown(value: Any) -> int | float | bool | str:

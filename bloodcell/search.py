@@ -131,13 +131,14 @@ def search(space: Space, trials: int, seed: int, prune: bool) -> None:
     while (taken := _take(study, space, trials, seed)) is not None:
         trial, lock = taken
         with lock:
-            overrides = [*space.fixed, *(f"{key}={value}" for key, value in trial.params.items())]
+            chosen = {key: str(value) for key, value in trial.params.items()}
+            overrides = [*space.fixed, *(f"{key}={value}" for key, value in chosen.items())]
             cfg = _compose(overrides)
             run_dir = space.folder / job_name(overrides, " ".join(space.axes), _root_=cfg)
             trial.set_user_attr("run", run_dir.name)
             if read_status(run_dir)["state"] in DONE:
                 report_epochs(trial, space.metric, run_dir)
-            run_once(cfg, run_dir, overrides, [Pruning(trial, space.metric, run_dir)] if prune else [])
+            run_once(cfg, run_dir, overrides, chosen, [Pruning(trial, space.metric, run_dir)] if prune else [])
             status = read_status(run_dir)
             found = read_json(run_dir / "metrics.json") if status["state"] == "ok" else {}
             if space.metric in found:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -26,6 +27,7 @@ from bloodcell.rundir import DONE, read_status
 
 SLUG = 100  # letters; with the hash a file name stays well below the 255 that file systems take
 GROUPS = ("data", "experiment", "model", "optim", "sweep", "trainer")  # what they choose needs no further word
+SWEPT = "BLOODCELL_SWEPT"  # in a job's environment: the keys that its sweep varies, wherever a launcher runs it
 POLL = 1.0  # seconds
 
 
@@ -89,15 +91,26 @@ def _jobs(config: DictConfig, loader: ConfigLoader, batch: Sequence[Sequence[str
 
 
 def _settle_directory(config: DictConfig, fixed: Sequence[str], varied: Sequence[str]) -> None:
-    """Name the sweep by what its jobs share and each job by what it does not, unless the user named them."""
-    given = {word.partition("=")[0] for word in config.hydra.overrides.hydra}
+    """Name the sweep by what its jobs share, unless the user named it; and tell the jobs what they do not share."""
     with read_write(config), open_dict(config):
-        if "hydra.sweep.dir" not in given:
+        if not any(word.startswith("hydra.sweep.dir=") for word in config.hydra.overrides.hydra):
             config.hydra.sweep.dir = f"{config.hydra.sweep.dir}/{slug(fixed) or 'defaults'}"
             config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(config.hydra.sweep.dir)}")
-        if "hydra.sweep.subdir" not in given:
-            name = f'${{job_name:${{hydra.overrides.task}},"{" ".join(varied)}"}}'
-            config.hydra.overrides.hydra.append(f"hydra.sweep.subdir={quoted(name)}")
+        config.hydra.overrides.hydra.append(f"+hydra.job.env_set.{SWEPT}={quoted(' '.join(varied))}")
+
+
+def varied_in(overrides: Sequence[str], settings: HydraConf) -> dict[str, str]:
+    """What distinguishes a job from the others of its sweep.
+
+    Args:
+        overrides: The job's.
+        settings: Hydra's own part of the job's config.
+
+    Returns:
+        Values as typed, by key.
+    """
+    keys = settings.job.env_set.get(SWEPT, "").split()
+    return {key: word for key, _, word in (one.partition("=") for one in overrides) if key in keys}
 
 
 def slug(words: Sequence[str]) -> str:

@@ -42,8 +42,7 @@ def train(
     run_dir: Path,
     overrides: Sequence[str] = (),
     callbacks: Sequence["Callback"] = (),
-    *,
-    graph: bool = True,
+    varied: dict[str, str] | None = None,
 ) -> dict[str, float]:
     """Train, test the checkpoint that the config names, and write the run directory.
 
@@ -52,7 +51,7 @@ def train(
         run_dir: Where everything is written; claimed by the caller.
         overrides: What was typed to compose it.
         callbacks: Further ones for the Trainer.
-        graph: Whether TensorBoard gets the graph of the net.
+        varied: What distinguishes a job of a sweep, as typed; ``None`` for a run of its own.
 
     Returns:
         The metrics of the reported checkpoint, as in ``metrics.json``.
@@ -77,7 +76,7 @@ def train(
     data = assemble.make_data(cfg)
     assemble.check_choice(cfg, data)
     classifier = assemble.make_classifier(cfg, data)
-    recorder = assemble.make_recorder(cfg, data, run_dir, graph=graph)
+    recorder = assemble.make_recorder(cfg, data, run_dir, graph=varied is None)
     trainer = assemble.make_trainer(cfg, data, run_dir, recorder, callbacks)
     if cfg.ckpt_path is not None:
         assemble.check_trained_on(Path(cfg.ckpt_path), data)
@@ -98,7 +97,7 @@ def train(
     if cfg.report is not None:
         result = measure(trainer, classifier, data, recorder, checkpoint, validate=data.split.choice, test=cfg.test)
     write_metrics(run_dir / "metrics.json", data, checkpoint, result)
-    log_hparams(trainer, cfg, overrides, data, result.metrics)
+    log_hparams(trainer, cfg, data, result.metrics, varied)
 
     write_json(run_dir / "manifest.json", {**record, "wall_seconds": round(time.perf_counter() - started, 1)})
     write_status(run_dir, "ok", epoch=trainer.current_epoch, epochs=trainer.max_epochs)
@@ -137,7 +136,7 @@ def job(cfg: DictConfig) -> float | None:
     settings = HydraConfig.get()
     run_dir, overrides = Path(settings.runtime.output_dir), list(settings.overrides.task)
     if settings.mode == RunMode.MULTIRUN:
-        metrics = run_once(cfg, run_dir, overrides)
+        metrics = run_once(cfg, run_dir, overrides, sweep.varied_in(overrides, settings))
     else:
         metrics = run_alone(cfg, run_dir, overrides)
     return next((metrics[name] for name in (cfg.monitor.metric, "test/balanced_acc") if name in metrics), None)
@@ -182,14 +181,19 @@ def check_place(cfg: DictConfig, run_dir: Path, ours: bool) -> None:
 
 
 def run_once(
-    cfg: DictConfig, run_dir: Path, overrides: Sequence[str], callbacks: Sequence["Callback"] = ()
+    cfg: DictConfig,
+    run_dir: Path,
+    overrides: Sequence[str],
+    varied: dict[str, str],
+    callbacks: Sequence["Callback"] = (),
 ) -> dict[str, float]:
     """Do a job of a sweep, if nobody has done it or is at it: from its start, or from where it was interrupted.
 
     Args:
         cfg: The composed config.
         run_dir: The job's directory, named by its content: whatever is there already is of this very config.
-        overrides: What distinguishes the job, for ``.hydra/overrides.yaml``.
+        overrides: What was typed to compose it.
+        varied: What distinguishes it from other jobs, by key: what TensorBoard's HPARAMS shows.
         callbacks: Further ones for the Trainer.
 
     Returns:
@@ -209,7 +213,7 @@ def run_once(
         else:
             clear(run_dir)
         try:
-            return train(cfg, run_dir, overrides, callbacks, graph=False)  # the jobs of a process would add up
+            return train(cfg, run_dir, overrides, callbacks, varied)
         except Pruned as why:
             write_status(run_dir, "pruned", error=str(why))
             log.info("pruned: %s", why)

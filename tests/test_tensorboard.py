@@ -40,7 +40,7 @@ def tensorboard(logdir: Path) -> Iterator[Callable[..., Any]]:
 
 
 def test_hparams_is_the_table_of_the_sweep(train: Callable[..., Path], tmp_path: Path) -> None:
-    train("optim.lr=1e-3,1e-1", "seed=0,1", "trainer.max_epochs=1", "+data.group_pattern='_([0-9]+)_'", "-m")
+    train("optim.lr=1e-3,1e-1", "data.augment.strength=0,1", "trainer.max_epochs=1", "-m")
     jobs = [path.parent for path in tmp_path.glob("runs/tiny-sweep/*/*/metrics.json")]
     assert len(jobs) == 4
     with tensorboard(tmp_path / "runs") as ask:
@@ -56,16 +56,17 @@ def test_hparams_is_the_table_of_the_sweep(train: Callable[..., Path], tmp_path:
     for group in groups:
         (session,) = group["sessions"]
         metrics = {one["name"]["tag"]: one["value"] for one in session["metricValues"]}
-        shown[group["hparams"]["optim.lr"], group["hparams"]["seed"]] = metrics
-        assert group["hparams"]["data.group_pattern"] == "_([0-9]+)_", "what was typed is there, whatever it is"
-    assert set(shown) == {(lr, seed) for lr in (0.001, 0.1) for seed in (0, 1)}
+        columns = group["hparams"]
+        assert set(columns) == {"optim.lr", "data.augment.strength", "data.source"}, "what the sweep varies"
+        shown[columns["optim.lr"], columns["data.augment.strength"]] = metrics
+    assert set(shown) == {(lr, strength) for lr in (0.001, 0.1) for strength in (0, 1)}
     for job in jobs:
-        lr, seed = re.match(r"lr_(.*)-seed_(.)-", job.name).groups()  # type: ignore[union-attr]
-        metrics = shown[float(lr), int(seed)]
+        lr, strength = re.match(r"lr_(.*)-strength_(.)-", job.name).groups()  # type: ignore[union-attr]
+        metrics = shown[float(lr), float(strength)]
         true = metrics_of(job)
         assert {"test/balanced_acc", "test/macro_f1", "test/loss", "reported/val/balanced_acc"} <= set(metrics)
         for name, value in metrics.items():
             assert value == pytest.approx(true[name.removeprefix("reported/")], rel=1e-6)
         # Curves of one setting are found by its words: TensorBoard colours runs by a regular expression.
-        assert any(f"lr_{lr}-seed_{seed}" in name and "val/acc" in tags for name, tags in curves.items())
+        assert any(f"lr_{lr}-strength_{strength}" in name and "val/acc" in tags for name, tags in curves.items())
     assert len(curves) == 4, "one event directory a job, none above them"

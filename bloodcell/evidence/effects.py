@@ -34,7 +34,7 @@ def main_effects(
         title: Heading.
 
     Returns:
-        The figure; panels share the axis of the metric.
+        The figure; panels share the axis of the metric, and what leaves the picture goes on.
     """
     rows = math.ceil(len(values) / COLUMNS)
     columns = min(len(values), COLUMNS)
@@ -55,16 +55,20 @@ def main_effects(
         axes.grid(axis="y", alpha=0.25)
     for row in panels:
         row[0].set_ylabel(metric)
+    # The runs are what is to be seen: the interval of two seeds would be many times as tall, and is cut.
+    every = np.concatenate([held for levels in values.values() for held in levels.values()])
+    room = 0.6 * float(np.ptp(every)) or 0.05
+    panels[0, 0].set_ylim(float(every.min()) - room, float(every.max()) + room)
     figure.suptitle(title, fontsize=10)
     return figure
 
 
 def _draw_level(axes: Axes, place: float, values: Floats, mean: Mean) -> None:
-    axes.plot([place] * len(values), values, "o", color=TRAIN_COLOUR, ms=4, alpha=0.45, mew=0)
+    axes.plot([place] * len(values), values, "o", color=TRAIN_COLOUR, ms=5, alpha=0.6, mew=0, zorder=4)
     if len(values) > 1:
         axes.plot([place], [mean.value], "_", color=VAL_COLOUR, ms=14, mew=2, zorder=3)
     if mean.interval:
-        axes.plot([place, place], mean.interval, color=VAL_COLOUR, lw=1.8, zorder=3)
+        axes.plot([place, place], mean.interval, color=VAL_COLOUR, lw=7, alpha=0.22, solid_capstyle="butt")
 
 
 def _place(axes: Axes, names: Sequence[str]) -> list[float]:
