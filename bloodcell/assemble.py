@@ -40,6 +40,7 @@ def quiet() -> None:
         ".*exists and is not empty.*",  # a resumed run goes on in its directory
         ".*The dirpath has changed.*",  # a checkpoint file of another run starts a run of its own
         ".*callbacks used to create the checkpoint.*",  # testing a checkpoint needs no checkpoints
+        ".*recommended to use .*sync_dist=True.*",  # what is logged by epoch is counted over all processes already
     ):
         warnings.filterwarnings("ignore", text)
 
@@ -173,8 +174,6 @@ def make_trainer(
     cfg: DictConfig, data: BloodCells, run_dir: Path, recorder: RunRecorder, more: Sequence[Callback] = ()
 ) -> L.Trainer:
     """The Trainer with checkpoints, loggers, progress bar, what the config asks for besides, and ``more`` callbacks."""
-    if cfg.trainer.accelerator in ("cuda", "gpu") and not torch.cuda.is_available():
-        raise InputError("trainer=gpu", expected="a CUDA device", got="none", fix="use trainer=cpu")
     checkpoints, metric, mode = run_dir / "checkpoints", cfg.monitor.metric, cfg.monitor.mode
     callbacks: list[Callback] = [
         recorder,
@@ -197,6 +196,7 @@ def make_trainer(
         default_root_dir=str(run_dir),
         enable_progress_bar=bar,
         enable_model_summary=False,
+        use_distributed_sampler=False,  # the data shares the batches out itself: Lightning's sampler repeats images
     )
     # Lightning asks for it, and on the CPU it would only fill fresh memory, at a cost.
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 (mypy: set by a module property)
