@@ -174,6 +174,8 @@ def make_trainer(
     cfg: DictConfig, data: BloodCells, run_dir: Path, recorder: RunRecorder, more: Sequence[Callback] = ()
 ) -> L.Trainer:
     """The Trainer with checkpoints, loggers, progress bar, what the config asks for besides, and ``more`` callbacks."""
+    if cfg.trainer.accelerator in ("cuda", "gpu") and not torch.cuda.is_available():
+        raise InputError("trainer=gpu", expected="a CUDA device", got="none", fix="use trainer=cpu")
     checkpoints, metric, mode = run_dir / "checkpoints", cfg.monitor.metric, cfg.monitor.mode
     callbacks: list[Callback] = [
         recorder,

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import lightning as L
-import torch
 import torch.distributed as dist
 from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.strategies import ParallelStrategy
 from omegaconf import DictConfig, OmegaConf
@@ -29,7 +29,7 @@ class Rule(NamedTuple):
 
 
 def check_devices(cfg: DictConfig, start: HydraConf) -> int:
-    """Stop in one line if the devices are not there, or if their processes could not train together.
+    """Stop in one line if processes are asked for that could not train together.
 
     Args:
         cfg: The composed config.
@@ -42,8 +42,6 @@ def check_devices(cfg: DictConfig, start: HydraConf) -> int:
         InputError: Naming the key.
     """
     quiet()
-    if cfg.trainer.accelerator in ("cuda", "gpu") and not torch.cuda.is_available():
-        raise InputError("trainer=gpu", expected="a CUDA device", got="none", fix="use trainer=cpu")
     asked = {key: cfg.trainer[key] for key in ("accelerator", "devices", "num_nodes", "strategy") if key in cfg.trainer}
     # Only Lightning knows how many processes "2", [0, 1], -1 or auto are: it is asked, and starts none before fit().
     plan: L.Trainer = build(
@@ -106,12 +104,19 @@ def _rules(cfg: DictConfig, start: HydraConf, strategy: ParallelStrategy, world:
     )
 
 
-def check_shares(trainer: L.Trainer, data: BloodCells) -> None:
-    """Stop if there are fewer images than processes.
+def check_processes(trainer: L.Trainer, data: BloodCells) -> None:
+    """Stop if there are fewer images than processes, or a command that cannot start any.
 
     Raises:
         InputError: Naming what there are too few of.
     """
+    if trainer.world_size > 1 and not HydraConfig.initialized():
+        raise InputError(
+            "trainer.devices",
+            expected="one device: Lightning starts a process by the command line, which has to be bloodcell.train's",
+            got=str(trainer.world_size),
+            fix="train it by make train",
+        )
     for name, rows in (("training", data.split.train), ("validation", data.split.val)):
         if 0 < len(rows) < trainer.world_size:
             raise InputError(

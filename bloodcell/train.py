@@ -79,7 +79,7 @@ def train(
     classifier = assemble.make_classifier(cfg, data)
     recorder = assemble.make_recorder(cfg, data, run_dir, graph=graph)
     trainer = assemble.make_trainer(cfg, data, run_dir, recorder, callbacks)
-    devices.check_shares(trainer, data)
+    devices.check_processes(trainer, data)
     if cfg.ckpt_path is not None:
         assemble.check_trained_on(Path(cfg.ckpt_path), data)
     seeds = {"seed": cfg.seed, "data.split_seed": data.split_seed, "data.fold_seed": data.fold_seed}
@@ -159,6 +159,9 @@ def rank_of(cfg: DictConfig, run_dir: Path) -> int:
     Raises:
         SystemExit: After one line, if they could not train together: the jobs of a sweep are then not done either.
     """
+    trainer = cfg.trainer
+    if trainer.devices == 1 and trainer.get("num_nodes", 1) == 1 and "strategy" not in trainer:
+        return 0  # without torch: a sweep that was done before is looked through at once
     from bloodcell.devices import check_devices
 
     try:
