@@ -40,6 +40,7 @@ def quiet() -> None:
         ".*exists and is not empty.*",  # a resumed run goes on in its directory
         ".*The dirpath has changed.*",  # a checkpoint file of another run starts a run of its own
         ".*callbacks used to create the checkpoint.*",  # testing a checkpoint needs no checkpoints
+        ".*recommended to use .*sync_dist=True.*",  # what is logged by epoch is counted over all processes already
     ):
         warnings.filterwarnings("ignore", text)
 
@@ -197,6 +198,7 @@ def make_trainer(
         default_root_dir=str(run_dir),
         enable_progress_bar=bar,
         enable_model_summary=False,
+        use_distributed_sampler=False,  # the data shares the batches out itself: Lightning's sampler repeats images
     )
     # Lightning asks for it, and on the CPU it would only fill fresh memory, at a cost.
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 (mypy: set by a module property)

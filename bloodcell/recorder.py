@@ -10,6 +10,7 @@ import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.distributed as dist
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
@@ -20,7 +21,7 @@ from bloodcell.data.datamodule import BloodCells
 from bloodcell.evidence import figures
 from bloodcell.evidence.calibration import reliability
 from bloodcell.files import read_csv, write_csv
-from bloodcell.model.classifier import CellClassifier
+from bloodcell.model.classifier import CellClassifier, processes
 from bloodcell.model.summary import layer_table
 from bloodcell.rundir import write_status
 
@@ -65,6 +66,8 @@ class RunRecorder(Checkpoint):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw the net."""
+        if not trainer.is_global_zero:
+            return
         assert isinstance(pl_module, CellClassifier)
         layers = layer_table(pl_module.net, self.data.image_size)
         self._figure(trainer, "architecture", figures.architecture(layers, f"{self.label}{self.net_name}"), 0)
@@ -109,6 +112,9 @@ class RunRecorder(Checkpoint):
             return
         assert isinstance(pl_module, CellClassifier)
         epoch = trainer.current_epoch
+        self._gather()
+        if not trainer.is_global_zero:
+            return
         rows, probabilities = self.predictions()
         truth = self.data.index.label[rows]
         matrix = figures.confusion_matrix(
@@ -123,6 +129,8 @@ class RunRecorder(Checkpoint):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """One line on the terminal, one row in ``metrics.csv``, the state in ``status.json``."""
+        if not trainer.is_global_zero:
+            return
         seconds = time.perf_counter() - self.epoch_started
         values = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
         row = {"epoch": str(trainer.current_epoch), "seconds": f"{seconds:.2f}"}
@@ -138,12 +146,25 @@ class RunRecorder(Checkpoint):
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The paper's Figures 3 and 4: loss and accuracy by epoch."""
+        if not trainer.is_global_zero:
+            return
         for quantity, key in (("loss", "loss"), ("accuracy", "acc")):
             train, val = (
                 [float(row[name]) for row in self.rows if row.get(name)] for name in (f"train/{key}", f"val/{key}")
             )
             figure = figures.curves(train, val, quantity, self.val_name, f"{self.label}{quantity} by epoch")
             self._figure(trainer, quantity, figure, trainer.current_epoch)
+
+    def _gather(self) -> None:
+        """Put the predictions of all processes together, in the order of the index."""
+        if processes() == 1:
+            return
+        found: list[Any] = [None] * processes()
+        dist.all_gather_object(found, self.predictions())
+        rows = np.concatenate([one.rows for one in found])
+        order = np.argsort(rows)
+        self.batch_rows = [torch.from_numpy(rows[order])]
+        self.probabilities = [torch.from_numpy(np.concatenate([one.probabilities for one in found])[order])]
 
     def predictions(self) -> Predictions:
         """Rows of the index and class probabilities of the last pass over validation or test data."""

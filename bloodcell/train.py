@@ -61,7 +61,7 @@ def train(
     """
     import lightning as L
 
-    from bloodcell import assemble
+    from bloodcell import assemble, devices
     from bloodcell.files import write_json
     from bloodcell.hparams import log_hparams
     from bloodcell.results import Result, describe_data, measure, write_metrics
@@ -78,24 +78,31 @@ def train(
     classifier = assemble.make_classifier(cfg, data)
     recorder = assemble.make_recorder(cfg, data, run_dir, graph=varied is None)
     trainer = assemble.make_trainer(cfg, data, run_dir, recorder, callbacks)
+    devices.check_processes(trainer, data)
     if cfg.ckpt_path is not None:
         assemble.check_trained_on(Path(cfg.ckpt_path), data)
     seeds = {"seed": cfg.seed, "data.split_seed": data.split_seed, "data.fold_seed": data.fold_seed}
     record = manifest(seeds, describe_data(data)) | {"precision": cfg.trainer.precision}
+    if trainer.world_size > 1:
+        record["processes"] = trainer.world_size
     assemble.check_same_data(run_dir, record)
-    keep_config(run_dir, composed, overrides)
-    write_json(run_dir / "manifest.json", record)
-    write_status(run_dir, "running", epoch=0, epochs=trainer.max_epochs)
-    announce(data, run_dir, arithmetic)
+    if trainer.is_global_zero:
+        keep_config(run_dir, composed, overrides)
+        write_json(run_dir / "manifest.json", record)
+        write_status(run_dir, "running", epoch=0, epochs=trainer.max_epochs)
+        announce(data, run_dir, arithmetic)
 
     if cfg.lr_find:
         record["lr_found"] = find_lr(trainer, classifier, data)
     trainer.fit(classifier, data, ckpt_path=cfg.ckpt_path, weights_only=True)
+    if not trainer.is_global_zero:
+        return {}  # one process tests, so that each image counts once
     probed = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("probe/")}
     result = Result(probed, {})
     checkpoint = find_checkpoint(run_dir, cfg.report or "last")
     if cfg.report is not None:
-        result = measure(trainer, classifier, data, recorder, checkpoint, validate=data.split.choice, test=cfg.test)
+        tester = devices.alone(cfg, trainer, recorder)
+        result = measure(tester, classifier, data, recorder, checkpoint, validate=data.split.choice, test=cfg.test)
     write_metrics(run_dir / "metrics.json", data, checkpoint, result)
     log_hparams(trainer, cfg, data, result.metrics, varied)
 
@@ -135,11 +142,33 @@ def job(cfg: DictConfig) -> float | None:
     """One run, alone or as a job of a sweep; returns the monitored metric."""
     settings = HydraConfig.get()
     run_dir, overrides = Path(settings.runtime.output_dir), list(settings.overrides.task)
+    rank = rank_of(cfg, run_dir)
     if settings.mode == RunMode.MULTIRUN:
         metrics = run_once(cfg, run_dir, overrides, sweep.varied_in(overrides, settings))
+    elif rank:
+        metrics = run_beside(cfg, run_dir, overrides, rank)
     else:
         metrics = run_alone(cfg, run_dir, overrides)
     return next((metrics[name] for name in (cfg.monitor.metric, "test/balanced_acc") if name in metrics), None)
+
+
+def rank_of(cfg: DictConfig, run_dir: Path) -> int:
+    """Which of the processes that train together this is, 0 for the first or the only one.
+
+    Raises:
+        SystemExit: After one line, if they could not train together: the jobs of a sweep are then not done either.
+    """
+    trainer = cfg.trainer
+    if trainer.devices == 1 and trainer.get("num_nodes", 1) == 1 and "strategy" not in trainer:
+        return 0  # without torch: a sweep that was done before is looked through at once
+    from bloodcell.devices import check_devices
+
+    try:
+        return check_devices(cfg, HydraConfig.get())
+    except InputError as error:
+        remove_untouched(run_dir)
+        fail(error)
+        raise AssertionError from error  # fail() exits
 
 
 def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> dict[str, float]:
@@ -164,6 +193,24 @@ def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> dict[
         remove_untouched(run_dir)
         fail(error)
         raise AssertionError from error  # fail() exits
+
+
+def run_beside(cfg: DictConfig, run_dir: Path, overrides: Sequence[str], rank: int) -> dict[str, float]:
+    """Train as one of several processes, in a directory that the first of them has claimed and alone writes to.
+
+    If this one is the first to fail it writes why, as the others fail then because it is gone, and Lightning kills
+    the one that has started it.
+    """
+    try:
+        return train(cfg, run_dir, overrides)
+    except BaseException as error:
+        if read_status(run_dir)["state"] == "running":
+            record_failure(run_dir, error, rank)
+        if isinstance(error, InputError):
+            fail(error)
+        raise
+    finally:
+        release()
 
 
 def check_place(cfg: DictConfig, run_dir: Path, ours: bool) -> None:
@@ -228,20 +275,23 @@ def run_once(
             release()
 
 
-def record_failure(run_dir: Path, error: BaseException) -> None:
-    """Write why a run ended into its own directory."""
+def record_failure(run_dir: Path, error: BaseException, rank: int = 0) -> None:
+    """Write why a run ended into its own directory, unless another of its processes has failed before this one."""
+    if "process" in read_status(run_dir, ours=True):
+        return
     interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
     state = "interrupted" if interrupted else "failed"
     said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-    write_status(run_dir, state, error=said, traceback=traceback.format_exc())
-    if not interrupted:
+    which = {"process": rank} if rank else {}
+    write_status(run_dir, state, **which, error=said, traceback=traceback.format_exc())
+    if not interrupted and not rank:  # the log is the first process's
         log.error("failed: %s", said, exc_info=not isinstance(error, InputError))
 
 
 def remove_untouched(run_dir: Path) -> None:
     """Remove a run directory that holds nothing of a run."""
     if {entry.name for entry in run_dir.iterdir()} <= {LOCK, "train.log"}:
-        shutil.rmtree(run_dir)
+        shutil.rmtree(run_dir, ignore_errors=True)  # processes that share it may do so at once
 
 
 def clear(run_dir: Path) -> None:

@@ -94,6 +94,33 @@ class EpochSampler(Sampler[int]):
         return iter(torch.randperm(self.length, generator=generator).tolist())
 
 
+class Share(Sampler[list[int]]):
+    """One process's share of every batch: all processes see the same batches, and each takes every so many-th image.
+
+    So all of them take the same number of steps, none waits for one that has finished, and no image is counted twice.
+    A last batch with fewer images than processes would leave one of them without: it joins the batch before it.
+
+    Args:
+        sampler: The order of the images, the same in every process.
+        batch_size: Images in a batch, over all processes.
+        rank: Which of the processes this one is, from 0.
+        world: How many there are; at most ``batch_size``, and at most as many as there are images.
+    """
+
+    def __init__(self, sampler: EpochSampler | range, batch_size: int, rank: int, world: int) -> None:
+        self.sampler, self.batch_size, self.rank, self.world = sampler, batch_size, rank, world
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.sampler), self.batch_size)
+        return whole + (rest >= self.world)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = list(self.sampler)
+        starts = [self.batch_size * number for number in range(len(self))]
+        for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
+            yield order[start:end][self.rank :: self.world]
+
+
 class BloodCells(L.LightningDataModule):
     """White blood cells from an ImageFolder tree, decoded once, gathered and augmented per sample on the device.
 
@@ -137,7 +164,7 @@ class BloodCells(L.LightningDataModule):
         download_timeout: Seconds to wait for the server when ``or_synthetic`` is set.
         synthetic_per_class: Images of each class to render for each subset.
         image_size: Height and width in pixels that every image is resized to.
-        batch_size: Images in a batch.
+        batch_size: Images in a batch, over all processes if several train together.
         augment: Arguments of :class:`bloodcell.data.transforms.RandomView`, or ``None`` for none.
         mean: Per-channel mean to subtract from the [0, 1] values, or ``None``.
         std: Per-channel standard deviation to divide by, or ``None``.
@@ -255,19 +282,19 @@ class BloodCells(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Chosen]:
         """Shuffled batches of row numbers; a last incomplete batch is kept, as Keras does."""
-        return self._loader(self.split.train, EpochSampler(len(self.split.train), self.seed))
+        return self._shared(self.split.train, EpochSampler(len(self.split.train), self.seed))
 
     def val_dataloader(self) -> DataLoader[Chosen]:
         """Batches of the validation rows in the order of the index."""
-        return self._loader(self.split.val)
+        return self._shared(self.split.val)
 
     def test_dataloader(self) -> DataLoader[Chosen]:
         """Batches of the test rows in the order of the index."""
-        return self._loader(self.split.test)
+        return self._shared(self.split.test)
 
     def batches(self, rows: IntArray, device: torch.device) -> Iterator[Batch]:
         """Any rows of the index as a net sees them in evaluation, in batches on a device."""
-        for chosen in self._loader(rows):
+        for chosen in self._loader(rows, batch_size=self.batch_size):
             yield self.prepare(chosen._replace(rows=chosen.rows.to(device)), epoch=0, training=False)
 
     def on_after_batch_transfer(self, batch: Chosen, dataloader_idx: int) -> Batch:
@@ -308,12 +335,19 @@ class BloodCells(L.LightningDataModule):
         if isinstance(self._pixels, Tensor) and self._pixels.nbytes < ROOM * _free_memory(device):
             self._pixels = self._pixels.to(device)
 
-    def _loader(self, rows: IntArray, sampler: Sampler[int] | None = None) -> DataLoader[Chosen]:
+    def _shared(self, rows: IntArray, sampler: EpochSampler | None = None) -> DataLoader[Chosen]:
+        """Batches for the trainer: whole ones if it is one process, else this process's share of them."""
+        if self.trainer is None or self.trainer.world_size == 1:
+            return self._loader(rows, batch_size=self.batch_size, sampler=sampler)
+        order = range(len(rows)) if sampler is None else sampler
+        share = Share(order, self.batch_size, self.trainer.global_rank, self.trainer.world_size)
+        return self._loader(rows, batch_sampler=share)
+
+    def _loader(self, rows: IntArray, **how: Any) -> DataLoader[Chosen]:
         # A generator of its own: a loader draws a seed whenever it is iterated over, and from the global
         # generator that would shift what dropout draws in the first epoch after a resumption.
         own = torch.Generator()
-        chosen = Rows(torch.from_numpy(rows))
-        return DataLoader(chosen, self.batch_size, sampler=sampler, collate_fn=_as_is, generator=own)
+        return DataLoader(Rows(torch.from_numpy(rows)), collate_fn=_as_is, generator=own, **how)
 
     def _index_and_split(self, others: list[str] | None) -> tuple[Index, Split]:
         if self.source == "blood_cells":

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import lightning as L
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric, MetricCollection
@@ -52,6 +53,11 @@ def class_metrics(num_classes: int) -> MetricCollection:
 def stage_key(stage: str) -> str:
     """Name of a stage in a ModuleDict, which has a method called ``train`` already."""
     return f"{stage}_stage"
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 class CellClassifier(L.LightningModule):
@@ -132,7 +138,9 @@ class CellClassifier(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Reset the counts, and seed what the net draws: a resumed run then draws what an uninterrupted one does."""
         self._reset("train")
-        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+        # Every process that trains draws for its own images. torch keeps only the lower 32 bits of a seed on the CPU:
+        # this factor, 2**32 / golden ratio, sends the processes far from each other within them.
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch + self.global_rank * 2_654_435_761)
 
     def on_validation_epoch_start(self) -> None:
         """Likewise."""
@@ -187,8 +195,25 @@ class CellClassifier(L.LightningModule):
         images, labels, _ = batch
         logits = self(images)
         loss: Tensor = self.loss(logits, labels)
-        self._seen[stage].append((logits.detach(), labels, loss.detach()))
+        counted = loss.detach()
+        if processes() > 1:
+            of_weights, of_images = self._shares(labels)
+            loss, counted = loss * of_weights * processes(), counted * of_weights / of_images
+        self._seen[stage].append((logits.detach(), labels, counted))
         return loss, logits
+
+    def _shares(self, labels: Tensor) -> Tensor:
+        """This process's part of a batch that several share: of the weights of its images, and of their number.
+
+        DDP takes the mean of the gradients over processes, whatever each had of the batch. A process's mean loss
+        times its part of the weights and the number of processes makes that mean the gradient of the whole batch.
+        """
+        weights = self.loss.weight
+        images = labels.new_full((), len(labels), dtype=torch.float32)
+        own = torch.stack([images if weights is None else weights[labels].sum(), images])
+        whole = own.clone()
+        dist.all_reduce(whole)
+        return own / whole
 
     def _reset(self, stage: str) -> None:
         self.metrics(stage).reset()

@@ -26,7 +26,8 @@ class LeavesChance(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Average, compare, stop."""
-        self.losses.append(float(outputs["loss"]))
+        # The mean over processes is the loss of the whole batch, and all of them stop at the same step.
+        self.losses.append(float(trainer.strategy.reduce(outputs["loss"], reduce_op="mean")))
         if len(self.losses) == self.losses.maxlen:
             self.lowest = min(self.lowest, sum(self.losses) / len(self.losses))
         trainer.should_stop = self.lowest < self.threshold
