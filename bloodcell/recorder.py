@@ -241,9 +241,9 @@ class RunRecorder(Checkpoint):
         )
 
     def _figure(self, trainer: L.Trainer | None, name: str, figure: Figure, step: int) -> None:
-        figures.save(figure, self.run_dir / "figures" / f"{name}.png")
+        pixels = figures.save(figure, self.run_dir / "figures" / f"{name}.png")
         for logger in _tensorboards(trainer) if trainer else []:
-            logger.experiment.add_figure(f"figures/{name}", figure, step)
+            logger.experiment.add_image(f"figures/{name}", pixels, step, dataformats="HWC")  # not drawn again
 
 
 def _tensorboards(trainer: L.Trainer) -> list[TensorBoardLogger]:

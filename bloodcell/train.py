@@ -249,14 +249,14 @@ def run_once(
     with claim(run_dir) as ours:
         state = read_status(run_dir, ours=True)["state"] if ours else "running"
         if state == "running":
-            log.info("left to another process: %s", run_dir.name)
+            print(f"left to another process: {run_dir.name}", flush=True)  # the log there is that process's
             return {}
         if state in DONE:
-            log.info("finished before: %s", run_dir.name)
+            print(f"finished before: {run_dir.name}", flush=True)
             return {}
         if state == "interrupted" and (run_dir / "checkpoints" / "last.ckpt").is_file():
             cfg.ckpt_path = str(run_dir / "checkpoints" / "last.ckpt")
-            log.info("going on with %s", run_dir.name)
+            print(f"going on with {run_dir.name}", flush=True)
         else:
             clear(run_dir)
         try:
@@ -291,6 +291,10 @@ def record_failure(run_dir: Path, error: BaseException, rank: int = 0) -> None:
 def remove_untouched(run_dir: Path) -> None:
     """Remove a run directory that holds nothing of a run."""
     if {entry.name for entry in run_dir.iterdir()} <= {LOCK, "train.log"}:
+        root = logging.getLogger()
+        for handler in [one for one in root.handlers if isinstance(one, logging.FileHandler)]:
+            if is_inside(run_dir, Path(handler.baseFilename)):
+                root.removeHandler(handler)  # it would look for its file at the next word
         shutil.rmtree(run_dir, ignore_errors=True)  # processes that share it may do so at once
 
 

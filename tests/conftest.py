@@ -114,7 +114,7 @@ def copy_some(real: Path, to: Path, train: int, test: int, copies: int) -> Path:
 
 
 @pytest.fixture
-def train(cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+def train(cells: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """``train("optim.lr=0.1")`` types ``python -m bloodcell.train`` on the tiny cells; the newest run comes back."""
 
     def run(*words: str, base: tuple[str, ...] | None = None) -> Path:
@@ -123,7 +123,7 @@ def train(cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
         first = (*TINY, f"data.root={cells}") if base is None else base
         monkeypatch.setattr(sys, "argv", ["train", *first, *words])
         main()
-        runs = sorted(tmp_path.glob("runs/**/status.json"), key=lambda path: path.stat().st_mtime)
+        runs = sorted(Path.cwd().glob("runs/**/status.json"), key=lambda path: path.stat().st_mtime)
         return runs[-1].parent
 
     return run

@@ -51,6 +51,7 @@ def test_rooms_keep_their_walls() -> None:
             assert f"bloodcell.{stranger}" not in text, (room, stranger)
 
 
+@pytest.mark.slow  # the sweep that is killed and goes on (test_sweep.py) is the fast one
 def test_killed_within_an_epoch_loses_that_epoch_only(cells: Path, tmp_path: Path) -> None:
     words = [*TINY, f"data.root={cells}", "trainer.max_epochs=400", "data.batch_size=2"]
     train = subprocess.Popen([sys.executable, "-m", "bloodcell.train", *words], cwd=tmp_path)
@@ -102,7 +103,7 @@ def test_real_images_are_what_they_are_said_to_be(real: Path) -> None:
 
 @pytest.mark.real
 def test_a_smoke_run_on_real_images(real: Path, tmp_path: Path) -> None:
-    words = ["experiment=quickstart", "trainer=smoke", "data.image_size=[48,64]"]
+    words = ["experiment=quickstart", "trainer=smoke", "data.image_size=[48,64]", "data.cache=none"]
     environment = {**os.environ, "BLOODCELL_DATA": str(real)}
     done = subprocess.run(
         [sys.executable, "-m", "bloodcell.train", *words],

@@ -110,8 +110,8 @@ def test_same_seed_same_bits_other_seed_other_bits(train: Train) -> None:
 @pytest.mark.parametrize(
     "extra",
     [
-        ("optim=adamw",),
-        ("optim/scheduler=one_cycle", "model.dropout=0.5"),
+        pytest.param(("optim=adamw",), marks=pytest.mark.slow),
+        pytest.param(("optim/scheduler=one_cycle", "model.dropout=0.5"), marks=pytest.mark.slow),
         ("optim/scheduler=plateau", "optim.scheduler.patience=0", "optim.scheduler.factor=0.1"),
     ],
 )

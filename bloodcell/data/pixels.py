@@ -81,14 +81,8 @@ class Decoder:
         return pixels
 
     def _together(self, pool: ThreadPoolExecutor, rows: Sequence[int]) -> Tensor:
-        pixels = torch.empty((len(rows), *self.shape[1:]), dtype=torch.uint8)
-
-        def decode(place: int, row: int) -> None:
-            pixels[place] = self._decode(row)
-
-        for _ in pool.map(decode, range(len(rows)), rows):
-            pass
-        return pixels
+        # Put together here and not by the threads: inference mode, which a caller may be in, is each thread's own.
+        return torch.stack(list(pool.map(self._decode, rows)))
 
     def _decode(self, row: int) -> Tensor:
         picture = F.pil_to_tensor(open_row(self.index, row))

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
+from PIL import Image
 
 from bloodcell.evidence.calibration import ReliabilityBin
 from bloodcell.files import replacing
@@ -21,10 +22,26 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure at 150 dots per inch, atomically; PNG, or JPEG where photographs fill it, by the suffix."""
+def render(figure: Figure) -> npt.NDArray[np.uint8]:
+    """The pixels of a figure at 150 dots per inch, uint8, shape (height, width, 3)."""
+    figure.set_dpi(150)
+    canvas = FigureCanvasAgg(figure)
+    # Once; savefig() would lay it out and draw it, and then draw it again.
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[:, :, :3]  # type: ignore[no-untyped-call]
+    return pixels
+
+
+def save(figure: Figure, path: Path) -> npt.NDArray[np.uint8]:
+    """Write a figure, atomically; PNG, or JPEG where photographs fill it, by the suffix.
+
+    Returns:
+        Its pixels, as of ``render``.
+    """
+    pixels = render(figure)
     with replacing(path) as file:
-        figure.savefig(file, dpi=150, format=path.suffix[1:])
+        Image.fromarray(pixels).save(file, "JPEG" if path.suffix == ".jpg" else "PNG")
+    return pixels
 
 
 def confusion_matrix(confusion: Ints, classes: Sequence[str], title: str) -> Figure:
