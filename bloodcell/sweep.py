@@ -26,6 +26,7 @@ from bloodcell.files import read_json
 from bloodcell.rundir import DONE, read_status
 
 SLUG = 100  # letters; with the hash a file name stays well below the 255 that file systems take
+REPEATED = ("seed", "data.fold")  # never what jobs share, though it be typed once: other ones may follow
 GROUPS = ("data", "experiment", "model", "optim", "sweep", "trainer")  # what they choose needs no further word
 SWEPT = "BLOODCELL_SWEPT"  # in a job's environment: the keys that its sweep varies, wherever a launcher runs it
 POLL = 1.0  # seconds
@@ -62,8 +63,9 @@ class Launch(Callback):
         try:
             words = OverridesParser.create(loader).parse_overrides(typed)
             (batch,) = BasicSweeper.split_arguments(words, None)
-            varied = [word.get_key_element() for word in words if word.is_sweep_override()]
-            varied = list(dict.fromkeys([*params, *varied]))
+            typed_keys = [word.get_key_element() for word in words]
+            swept = [word.get_key_element() for word in words if word.is_sweep_override()]
+            varied = list(dict.fromkeys([*params, *swept, *(key for key in REPEATED if key in typed_keys)]))
             _settle_directory(
                 config, [word for word in batch[0] if word.partition("=")[0] not in (*varied, "name")], varied
             )
@@ -135,10 +137,14 @@ def job_name(words: Sequence[str], varied: str, *, _root_: DictConfig) -> str:
 
     Returns:
         For example ``lr_0.01-seed_1-5f3a90c1``: the same config has the same name, however it was typed, and another
-        default in ``conf`` makes another name.
+        default in ``conf`` makes another name. If the folder of the sweep has the config by another readable part,
+        that one.
     """
     content = {str(key): _root_._get_node(key) for key in _root_ if key != "hydra"}
     digest = hashlib.sha256(OmegaConf.to_yaml(OmegaConf.create(content), sort_keys=True).encode()).hexdigest()[:8]
+    folder = OmegaConf.select(_root_, "hydra.sweep.dir")
+    if folder and (known := sorted(Path(folder).glob(f"*{digest}"))):
+        return known[0].name
     readable = slug([word for word in words if word.lstrip("+~").partition("=")[0] in varied.split()])
     return f"{readable}-{digest}" if readable else digest
 
@@ -162,7 +168,8 @@ def reported() -> Iterator[None]:
     except HydraException:
         raise  # nothing was launched
     except BaseException:
-        _report(Launch.jobs, Launch.metric)
+        if any(read_status(job.run_dir)["state"] != "not started" for job in Launch.jobs):
+            _report(Launch.jobs, Launch.metric)
         raise
     finally:
         ended.set()

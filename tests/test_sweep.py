@@ -25,7 +25,8 @@ SMOKE = ("trainer=smoke", "test=false")
 
 def jobs_of(root: Path) -> dict[str, Path]:
     """Job directories by name."""
-    return {path.name: path for path in sorted(root.glob("runs/tiny-sweep/*/*")) if path.is_dir()}
+    found = (path for path in sorted(root.glob("runs/tiny-sweep/*/*")) if path.is_dir())
+    return {path.name: path for path in found if not path.name.startswith(".")}
 
 
 def states_of(root: Path) -> dict[str, str]:
@@ -186,8 +187,8 @@ def test_jobs_are_named_by_content(train: Train, tmp_path: Path, capsys: pytest.
     assert folder.name.startswith("folder-image_size_32_32-"), "what the jobs share names the sweep"
     assert sorted(name.rpartition("-")[0] for name in jobs_of(tmp_path)) == ["seed_0", "seed_1"]
     one = jobs_of(tmp_path).keys()
-    # The same content, typed otherwise, and one job more.
-    train(*SMOKE, "optim.lr=0.001", "seed=1,0,2", "-m")
+    # The same content, typed otherwise, with another key to tell the jobs apart, and one job more.
+    train(*SMOKE, "optim.lr=0.001", "seed=1,0,2", "data.split_seed=0,0", "-m")
     assert one < jobs_of(tmp_path).keys()
     assert len(jobs_of(tmp_path)) == 3
     assert "3 jobs in" in (said := capsys.readouterr().out)
@@ -225,6 +226,16 @@ def test_a_mistyped_grid_is_one_line_and_writes_nothing(
     assert said.err.strip().splitlines()[-1].startswith("error: optim.lrr: expected a key of the config")
     assert "Traceback" not in said.err
     assert not jobs_of(tmp_path)
+
+
+@pytest.mark.slow
+def test_jobs_as_on_a_cluster(cells: Path, tmp_path: Path) -> None:
+    """Submitit's local executor: what it would hand to Slurm, as processes of this machine."""
+    words = ("hydra/launcher=submitit_local", "optim.lr=-1,0.01", *SMOKE)
+    with sweeping(cells, tmp_path, *words) as process:
+        assert process.wait(timeout=200) == 1
+    assert sorted(states_of(tmp_path).values()) == ["failed", "ok"]
+    assert "sweep: 1 failed, 1 ok" in (tmp_path / "out.log").read_text()
 
 
 MANY = """
