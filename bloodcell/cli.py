@@ -39,6 +39,13 @@ def run_command(command: Callable[[], object]) -> None:
         command()
     except (InputError, HydraException, OmegaConfBaseException) as error:
         fail(error)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None  # as a shell counts it: 128 and the number of the signal
+    except ValueError as error:
+        if "Config group override" not in str(error):  # Hydra's one complaint of a user that is no error of its own
+            raise
+        fail(InputError("GROUP=null", expected="a choice of the group", got="null", fix="write ~GROUP to go without"))
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
 
@@ -109,6 +116,13 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     from bloodcell.rundir import find_checkpoint
 
+    if {"-m", "--multirun"} & set(arguments):
+        raise InputError(
+            f"ckpt_path={run_dir}",
+            expected="a checkpoint file, from which every job of a sweep would start",
+            got="a run directory",
+            fix="to go on with a sweep type it again as it was",
+        )
     last = find_checkpoint(run_dir, "last")
     kept = run_dir / ".hydra" / "overrides.yaml"
     if not kept.is_file():

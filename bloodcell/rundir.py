@@ -126,9 +126,14 @@ def read_status(run_dir: Path, *, ours: bool = False) -> dict[str, Any]:
     """
     if not (run_dir / "status.json").is_file():
         return {"state": "running" if not ours and is_claimed(run_dir) else "not started"}
-    status = read_json(run_dir / "status.json")
+    try:
+        status = read_json(run_dir / "status.json")
+    except ValueError:
+        return {"state": "failed", "error": "its status.json cannot be read"}
     if status["state"] == "running" and (ours or not is_claimed(run_dir)):
         status["state"] = "interrupted"
+    elif status["state"] == "ok" and not (run_dir / "metrics.json").is_file():
+        status = {**status, "state": "interrupted", "error": "its metrics.json is gone"}
     return status
 
 

@@ -70,7 +70,7 @@ class Launch(Callback):
                 config, [word for word in batch[0] if word.partition("=")[0] not in (*varied, "name")], varied
             )
             Launch.jobs = tuple(_jobs(config, loader, batch, varied))
-        except HydraException:
+        except (HydraException, ValueError):
             return  # the sweeper says the same in a moment
         Launch.metric, Launch.tested = config.monitor.metric, config.test
         done = sum(read_status(job.run_dir)["state"] in DONE for job in Launch.jobs)
@@ -159,7 +159,7 @@ def reported() -> Iterator[None]:
     Raises:
         SystemExit: With 1, if a job failed or was not done.
     """
-    Launch.jobs = ()
+    Launch.jobs = tuple[Job, ...]()
     ended = threading.Event()
     watch = threading.Thread(target=_watch, args=(ended,), daemon=True)
     watch.start()
@@ -168,7 +168,7 @@ def reported() -> Iterator[None]:
     except HydraException:
         raise  # nothing was launched
     except BaseException:
-        if any(read_status(job.run_dir)["state"] != "not started" for job in Launch.jobs):
+        if any(read_status(one.run_dir)["state"] != "not started" for one in Launch.jobs):
             _report(Launch.jobs, Launch.metric)
         raise
     finally:

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -282,6 +283,11 @@ def record_failure(run_dir: Path, error: BaseException, rank: int = 0) -> None:
     interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
     state = "interrupted" if interrupted else "failed"
     said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+    if interrupted:
+        said = "Ctrl-C"  # of which Lightning makes a SystemExit(1)
+        if isinstance(error, SystemExit) and not error.code:
+            said = "SIGTERM"
+            error.code = 128 + signal.SIGTERM  # Lightning would have it exit with 0
     which = {"process": rank} if rank else {}
     write_status(run_dir, state, **which, error=said, traceback=traceback.format_exc())
     if not interrupted and not rank:  # the log is the first process's

@@ -217,15 +217,47 @@ def test_a_named_grid_needs_no_flag_and_keeps_its_place(train: Train, tmp_path: 
         assert not (job / "predictions.csv").exists()
 
 
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("optim.lrr=1,2", "error: optim.lrr: expected a key of the config"),
+        ("optim/scheduler=cosine,null", "error: GROUP=null: expected a choice of the group"),
+        ("ckpt_path=.", "error: ckpt_path=.: expected a checkpoint file, from which every job of a sweep would start"),
+    ],
+)
 def test_a_mistyped_grid_is_one_line_and_writes_nothing(
-    train: Train, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    train: Train, tmp_path: Path, capfd: pytest.CaptureFixture[str], word: str, line: str
 ) -> None:
     with pytest.raises(SystemExit, match="1"):
-        train("optim.lrr=1,2", "-m")
+        train(word, "-m")
     said = capfd.readouterr()
-    assert said.err.strip().splitlines()[-1].startswith("error: optim.lrr: expected a key of the config")
+    assert said.err.strip().splitlines()[-1].startswith(line)
     assert "Traceback" not in said.err
     assert not jobs_of(tmp_path)
+
+
+def test_a_finished_job_that_lost_its_files_is_done_again(train: Train, tmp_path: Path) -> None:
+    grid = (*SMOKE, "seed=0,1", "-m")
+    train(*grid)
+    broken, bare = jobs_of(tmp_path).values()
+    before = numbers_of(broken), numbers_of(bare)
+    (broken / "status.json").write_text('{"state": "o')
+    (bare / "metrics.json").unlink()
+    train(*grid)
+    assert (numbers_of(broken), numbers_of(bare)) == before
+    assert set(states_of(tmp_path).values()) == {"ok"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 1)])
+def test_a_sweep_that_is_told_to_stop_says_what_is_left(cells: Path, tmp_path: Path, name: str, code: int) -> None:
+    with sweeping(cells, tmp_path, "seed=0,1", "trainer.max_epochs=400", "test=false") as process:
+        deadline = time.monotonic() + 60
+        while not (list(tmp_path.glob("runs/*/*/seed_0-*/checkpoints/last.ckpt"))) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(getattr(signal, name))
+        assert process.wait(timeout=60) == code
+    assert "sweep: 1 interrupted, 1 not started" in (tmp_path / "out.log").read_text()
 
 
 @pytest.mark.slow
