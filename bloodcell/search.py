@@ -35,7 +35,7 @@ The parameters of a sweep file are spaces too; without any, sweep=search is take
 Trials are proposed by TPE and stopped early by the median of earlier ones. Every trial is a run in
 runs/NAME-search/..., and the study is study.db (SQLite) beside them. Stopped at any moment and typed again, the
 search goes on where it was; typed in a second terminal, or on a second machine that shares the folder, it helps.
-With test=false, as in sweep=search, the test images are not looked at: test the winner once, by bloodcell.evaluate.
+The test images are not looked at (test=false is set for you): test the winner once, by bloodcell.evaluate.
 """
 SHOWN = 10
 HOPELESS = 3  # so many trials, all failed, and the search stops
@@ -72,7 +72,8 @@ def read_space(words: Sequence[str]) -> Space:
 
     if not any(word.startswith("sweep=") for word in words) and not any(map(_is_sweep, words)):
         words = [*words, "sweep=search"]
-    last = {word.partition("=")[0]: word for word in words}  # as Hydra has it: the last one of a key holds
+    # The last one of a key holds, as Hydra has it. What chooses a setting leaves the test images alone.
+    last = {"test": "test=false", **{word.partition("=")[0]: word for word in words}}
     fixed = [word for word in last.values() if not _is_sweep(word)]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", fixed, return_hydra_config=True)
@@ -82,7 +83,11 @@ def read_space(words: Sequence[str]) -> Space:
     axes = {one.get_key_element(): _distribution(one) for one in parsed if one.get_key_element() not in typed}
     if not axes:
         raise InputError(" ".join(words), expected="a key with a space", got="fixed values alone", fix="see --help")
-    folder = Path("runs") / f"{cfg.name}-search" / (slug([w for w in fixed if not w.startswith("name=")]) or "defaults")
+    folder = (
+        Path("runs")
+        / f"{cfg.name}-search"
+        / (slug([word for word in fixed if not word.startswith(("name=", "test="))]) or "defaults")
+    )
     return Space(fixed, axes, cfg.monitor.metric, cfg.monitor.mode, folder)
 
 
@@ -241,8 +246,9 @@ def show(study: "optuna.Study", space: Space) -> None:
     states = [one.state.name.lower() for one in _trials(study)]
     counts = ", ".join(f"{states.count(name)} {name}" for name in dict.fromkeys(states))
     done.sort(key=lambda one: one.value or 0.0, reverse=space.mode == "max")
+    runs = {one.user_attrs["run"]: one for one in done}  # the same proposal is the same run
     table = Table(*space.axes, space.metric, "run", title=f"search: {counts}", title_justify="left")
-    for one in done[:SHOWN]:
+    for one in list(runs.values())[:SHOWN]:
         table.add_row(
             *(_short(one.params[key]) for key in space.axes), f"{one.value:.4f}", escape(one.user_attrs["run"])
         )
@@ -251,7 +257,7 @@ def show(study: "optuna.Study", space: Space) -> None:
         weights = optuna.importance.get_param_importances(study)
         print("share of the spread: " + ", ".join(f"{key} {share:.0%}" for key, share in weights.items()))
     winner = space.folder / done[0].user_attrs["run"]
-    print(f"the test images were not looked at; to test the winner once: make evaluate RUN={winner}")
+    print(f"to test the winner once: make evaluate RUN={winner}")
     print(f"all runs: make runs ARGS={space.folder}", flush=True)
 
 

@@ -41,7 +41,7 @@ def study_in(root: Path) -> optuna.Study:
 def test_trials_are_runs_and_a_search_goes_on(
     searching: Search, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    space = ("optim.lr=tag(log,interval(1e-3,1e-1))", "data.batch_size=4,8", "test=false")
+    space = ("optim.lr=tag(log,interval(1e-3,1e-1))", "data.batch_size=4,8")
     study = searching(*space, "--trials", "3")
     runs = {path.name: path for path in tmp_path.glob("runs/tiny-search/*/*") if path.is_dir()}
     assert len(study.trials) == len(runs) == 3
