@@ -37,6 +37,7 @@ runs/NAME-search/..., and the study is study.db (SQLite) beside them. Stopped at
 search goes on where it was; typed in a second terminal, or on a second machine that shares the folder, it helps.
 The test images are not looked at (test=false is set for you): test the winner once, by bloodcell.evaluate.
 """
+LOCKS = ".locks"  # in the study's folder: one of the study, and one of each trial while somebody is at it
 SHOWN = 10
 HOPELESS = 3  # so many trials, all failed, and the search stops
 # Optuna's proposals repeat for a seed; these many trials are at random before it models what it saw (its default).
@@ -66,6 +67,7 @@ def read_space(words: Sequence[str]) -> Space:
 
     Raises:
         InputError: If nothing is left to search, or a space is none.
+        HydraException: If there is no such key.
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -115,6 +117,16 @@ def _distribution(word: "Override") -> "BaseDistribution":
         raise InputError(str(word.input_line), expected="a space", got=str(error), fix="see --help") from error
 
 
+def _any_of(axis: "BaseDistribution") -> object:
+    """A value of an axis."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(axis, CategoricalDistribution):
+        return axis.choices[0]
+    assert isinstance(axis, FloatDistribution | IntDistribution)
+    return axis.low
+
+
 def search(space: Space, trials: int, seed: int, prune: bool) -> None:
     """Do trials until the study has so many; several processes may be at it.
 
@@ -129,35 +141,47 @@ def search(space: Space, trials: int, seed: int, prune: bool) -> None:
     """
     from optuna.trial import TrialState
 
-    from bloodcell.pruning import Pruning, report_epochs
-
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     study, begun, mine = open_study(space, prune), monotonic(), 0
     while (taken := _take(study, space, trials, seed)) is not None:
         trial, lock = taken
-        with lock:
-            chosen = {key: str(value) for key, value in trial.params.items()}
-            overrides = [*space.fixed, *(f"{key}={value}" for key, value in chosen.items())]
-            cfg = _compose(overrides)
-            run_dir = space.folder / job_name(overrides, " ".join(space.axes), _root_=cfg)
-            trial.set_user_attr("run", run_dir.name)
-            if read_status(run_dir)["state"] in DONE:
-                report_epochs(trial, space.metric, run_dir)
-            run_once(cfg, run_dir, overrides, chosen, [Pruning(trial, space.metric, run_dir)] if prune else [])
-            status = read_status(run_dir)
-            found = read_json(run_dir / "metrics.json") if status["state"] == "ok" else {}
-            if space.metric in found:
-                study.tell(trial, float(found[space.metric]))
-            else:
-                study.tell(trial, state=TrialState.PRUNED if status["state"] == "pruned" else TrialState.FAIL)
+        try:
+            why = _try(study, space, trial, prune)
+        finally:
+            lock.release()
         mine += 1
-        known = _trials(study)
-        ended = [one for one in known if one.state.is_finished()]
+        ended = [one for one in _trials(study) if one.state.is_finished()]
         if len(ended) >= HOPELESS and all(one.state == TrialState.FAIL for one in ended):
-            why = status.get("error", f"no {space.metric} in metrics.json")
-            raise InputError("search", expected="trials that end well", got=f"{HOPELESS} failures", fix=str(why))
+            raise InputError("search", expected="trials that end well", got=f"{HOPELESS} failures", fix=why)
         left = timedelta(seconds=round((monotonic() - begun) / mine * max(trials - len(ended), 0)))
         print(f"search: {len(ended)} of {trials} trials, {_best(study)}, about {left} left at this pace", flush=True)
+
+
+def _try(study: "optuna.Study", space: Space, trial: "optuna.Trial", prune: bool) -> str:
+    """Run what a trial proposes and tell the study how it went.
+
+    Returns:
+        Why it has no value; empty if it has one.
+    """
+    from optuna.trial import TrialState
+
+    from bloodcell.pruning import Pruning, report_epochs
+
+    chosen = {key: str(value) for key, value in trial.params.items()}
+    overrides = [*space.fixed, *(f"{key}={value}" for key, value in chosen.items())]
+    cfg = _compose(overrides)
+    run_dir = space.folder / job_name(overrides, " ".join(space.axes), _root_=cfg)
+    trial.set_user_attr("run", run_dir.name)
+    if read_status(run_dir)["state"] in DONE:
+        report_epochs(trial, space.metric, run_dir)
+    run_once(cfg, run_dir, overrides, chosen, [Pruning(trial, space.metric, run_dir)] if prune else [])
+    status = read_status(run_dir)
+    found = read_json(run_dir / "metrics.json") if status["state"] == "ok" else {}
+    if space.metric in found:
+        study.tell(trial, float(found[space.metric]))
+        return ""
+    study.tell(trial, state=TrialState.PRUNED if status["state"] == "pruned" else TrialState.FAIL)
+    return str(status.get("error", f"no {space.metric} in metrics.json"))
 
 
 def open_study(space: Space, prune: bool) -> "optuna.Study":
@@ -165,9 +189,9 @@ def open_study(space: Space, prune: bool) -> "optuna.Study":
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space.folder.mkdir(parents=True, exist_ok=True)
+    (space.folder / LOCKS).mkdir(parents=True, exist_ok=True)
     content = repr((sorted((key, repr(axis)) for key, axis in space.axes.items()), space.metric, sorted(space.fixed)))
-    with FileLock(space.folder / ".study.lock"):  # two processes would both make its tables
+    with FileLock(space.folder / LOCKS / "study"):  # two processes would both make its tables
         return optuna.create_study(
             storage=f"sqlite:///{(space.folder / 'study.db').resolve()}",
             study_name=hashlib.sha256(content.encode()).hexdigest()[:12],  # another space is another study
@@ -186,10 +210,11 @@ def _take(study: "optuna.Study", space: Space, trials: int, seed: int) -> "tuple
     import optuna
     from optuna.trial import TrialState
 
-    with FileLock(space.folder / ".study.lock"):
+    locks = space.folder / LOCKS
+    with FileLock(locks / "study"):
         for one in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             try:
-                with FileLock(space.folder / f".trial-{one.number}.lock", blocking=False):
+                with FileLock(locks / f"trial-{one.number}", blocking=False):
                     study.tell(one.number, state=TrialState.FAIL)
                     study.enqueue_trial(one.params, user_attrs={"again": one.number})
             except Timeout:
@@ -204,7 +229,7 @@ def _take(study: "optuna.Study", space: Space, trials: int, seed: int) -> "tuple
             seed=seed * 10_007 + count, n_startup_trials=STARTUP, constant_liar=True
         )
         trial = study.ask(dict(space.axes))
-        lock = FileLock(space.folder / f".trial-{trial.number}.lock")
+        lock = FileLock(locks / f"trial-{trial.number}")
         lock.acquire()
         return trial, lock
 

@@ -58,7 +58,7 @@ def train(
         The metrics of the reported checkpoint, as in ``metrics.json``.
 
     Raises:
-        InputError: If the config or the data cannot be used; before anything but Hydra's files is written.
+        InputError: If the config or the data cannot be used; before anything is written.
     """
     import lightning as L
 

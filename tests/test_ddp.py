@@ -108,6 +108,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_takes_the_others_with_it(odd: Path, tmp_path: Path) -> None:
     (tmp_path / "fails.py").write_text(FAILS)
     done = launch(*PLAIN, f"data.root={odd}", "trainer=ddp", "name=fails", start=("fails.py",))

@@ -43,7 +43,7 @@ def test_trials_are_runs_and_a_search_goes_on(
 ) -> None:
     space = ("optim.lr=tag(log,interval(1e-3,1e-1))", "data.batch_size=4,8")
     study = searching(*space, "--trials", "3")
-    runs = {path.name: path for path in tmp_path.glob("runs/tiny-search/*/*") if path.is_dir()}
+    runs = {path.parent.name: path.parent for path in tmp_path.glob("runs/tiny-search/*/*/status.json")}
     assert len(study.trials) == len(runs) == 3
     for trial in study.trials:
         run = runs[trial.user_attrs["run"]]
