@@ -165,7 +165,7 @@ def report(what: str, kept: Path, run_dir: Path) -> None:
         InputError: If they differ by more than the tolerance.
     """
     verdict, rows = compare(read_json(kept / "metrics.json"), read_json(run_dir / "metrics.json"))
-    shown = Table(title=f"{what.partition('=')[2]}: {verdict}", title_justify="left")
+    shown = Table(title=f"{Path(what.partition('=')[2]).name}: {verdict}", title_justify="left")
     for column in ("metric", "before", "now", "difference"):
         shown.add_column(column, justify="left" if column == "metric" else "right")
     for name, before, after in rows:
