@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -50,7 +51,7 @@ def run_command(command: Callable[[], object]) -> None:
         del os.environ["HYDRA_FULL_ERROR"]
 
 
-def fail(error: Exception) -> None:
+def fail(error: Exception) -> NoReturn:
     """Print one line that says what was wrong and exit with 1."""
     line = str(error) if isinstance(error, InputError) else _hydra_line(error)
     print(f"error: {line}", file=sys.stderr)

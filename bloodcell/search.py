@@ -3,10 +3,10 @@
 import argparse
 import hashlib
 import logging
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
@@ -34,14 +34,12 @@ The parameters of a sweep file are spaces too; without any, sweep=search is take
 
 Trials are proposed by TPE and stopped early by the median of earlier ones. Every trial is a run in
 runs/NAME-search/..., and the study is study.db (SQLite) beside them. Stopped at any moment and typed again, the
-search goes on where it was; typed in a second terminal, or on a second machine that shares the folder, it helps.
+search goes on where it was; typed in a second terminal, it helps.
 The test images are not looked at (test=false is set for you): test the winner once, by bloodcell.evaluate.
 """
 LOCKS = ".locks"  # in the study's folder: one of the study, and one of each trial while somebody is at it
 SHOWN = 10
 HOPELESS = 3  # so many trials, all failed, and the search stops
-# Optuna's proposals repeat for a seed; these many trials are at random before it models what it saw (its default).
-STARTUP = 10
 
 
 class Space(NamedTuple):
@@ -106,13 +104,14 @@ def _distribution(word: "Override") -> "BaseDistribution":
     space = word.value()
     try:
         if isinstance(space, IntervalSweep):
-            whole = isinstance(space.start, int) and isinstance(space.end, int)
-            kind = IntDistribution if whole else FloatDistribution
-            return kind(space.start, space.end, log="log" in space.tags)  # type: ignore[arg-type]
+            log = "log" in space.tags
+            if isinstance(space.start, int) and isinstance(space.end, int):
+                return IntDistribution(space.start, space.end, log=log)
+            return FloatDistribution(float(space.start or 0), float(space.end or 0), log=log)
         if isinstance(space, RangeSweep) and all(isinstance(one, int) for one in (space.start, space.stop, space.step)):
             values = range(int(space.start or 0), int(space.stop or 0), int(space.step))
             return IntDistribution(values[0], values[-1], step=values.step)
-        return CategoricalDistribution([text for text in word.sweep_string_iterator()])
+        return CategoricalDistribution(list(word.sweep_string_iterator()))
     except (ValueError, IndexError) as error:
         raise InputError(str(word.input_line), expected="a space", got=str(error), fix="see --help") from error
 
@@ -142,7 +141,7 @@ def search(space: Space, trials: int, seed: int, prune: bool) -> None:
     from optuna.trial import TrialState
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
-    study, begun, mine = open_study(space, prune), monotonic(), 0
+    study, begun, mine = open_study(space, prune), time.monotonic(), 0
     while (taken := _take(study, space, trials, seed)) is not None:
         trial, lock = taken
         try:
@@ -153,7 +152,7 @@ def search(space: Space, trials: int, seed: int, prune: bool) -> None:
         ended = [one for one in _trials(study) if one.state.is_finished()]
         if len(ended) >= HOPELESS and all(one.state == TrialState.FAIL for one in ended):
             raise InputError("search", expected="trials that end well", got=f"{HOPELESS} failures", fix=why)
-        left = timedelta(seconds=round((monotonic() - begun) / mine * max(trials - len(ended), 0)))
+        left = timedelta(seconds=round((time.monotonic() - begun) / mine * max(trials - len(ended), 0)))
         print(f"search: {len(ended)} of {trials} trials, {_best(study)}, about {left} left at this pace", flush=True)
 
 
@@ -175,7 +174,8 @@ def _try(study: "optuna.Study", space: Space, trial: "optuna.Trial", prune: bool
     if read_status(run_dir)["state"] in DONE:
         report_epochs(trial, space.metric, run_dir)
     run_once(cfg, run_dir, overrides, chosen, [Pruning(trial, space.metric, run_dir)] if prune else [])
-    status = read_status(run_dir)
+    while (status := read_status(run_dir))["state"] == "running":
+        time.sleep(1)  # the same proposal, which another process is at: its value is this one's too
     found = read_json(run_dir / "metrics.json") if status["state"] == "ok" else {}
     if space.metric in found:
         study.tell(trial, float(found[space.metric]))
@@ -225,9 +225,7 @@ def _take(study: "optuna.Study", space: Space, trials: int, seed: int) -> "tuple
             return None
         # A sampler anew for each trial: what is proposed then depends on the trials so far alone, and a search that
         # was stopped goes on as one that was not.
-        study.sampler = optuna.samplers.TPESampler(
-            seed=seed * 10_007 + count, n_startup_trials=STARTUP, constant_liar=True
-        )
+        study.sampler = optuna.samplers.TPESampler(seed=seed * 10_007 + count, constant_liar=True)
         trial = study.ask(dict(space.axes))
         lock = FileLock(locks / f"trial-{trial.number}")
         lock.acquire()
@@ -309,7 +307,7 @@ def main() -> None:
 
     def command() -> None:
         try:
-            import optuna  # noqa: F401
+            import optuna  # noqa: F401  (only whether it is there)
         except ImportError:
             raise InputError(
                 "bloodcell.search", expected="Optuna", got="none installed", fix='pip install "bloodcell[search]"'

@@ -140,8 +140,8 @@ def job_name(words: Sequence[str], varied: str, *, _root_: DictConfig) -> str:
         default in ``conf`` makes another name. If the folder of the sweep has the config by another readable part,
         that one.
     """
-    content = {str(key): _root_._get_node(key) for key in _root_ if key != "hydra"}
-    digest = hashlib.sha256(OmegaConf.to_yaml(OmegaConf.create(content), sort_keys=True).encode()).hexdigest()[:8]
+    content = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
+    digest = hashlib.sha256(OmegaConf.to_yaml(content, sort_keys=True).encode()).hexdigest()[:8]
     folder = OmegaConf.select(_root_, "hydra.sweep.dir")
     if folder and (known := sorted(Path(folder).glob(f"*{digest}"))):
         return known[0].name
@@ -214,7 +214,7 @@ def _report(jobs: Sequence[Job], metric: str) -> bool:
     for job in jobs:
         status = read_status(job.run_dir)
         counts[status["state"]] += 1
-        value, seconds = _outcome(job.run_dir, metric) if status["state"] in DONE else ("", "")
+        value, seconds = _outcome(job.run_dir, metric) if status["state"] == "ok" else ("", "")
         why = str(status.get("error", ""))
         table.add_row(*map(escape, job.setting.values()), value, status["state"], seconds, escape(why))
     if jobs:

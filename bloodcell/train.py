@@ -169,7 +169,6 @@ def rank_of(cfg: DictConfig, run_dir: Path) -> int:
     except InputError as error:
         remove_untouched(run_dir)
         fail(error)
-        raise AssertionError from error  # fail() exits
 
 
 def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> dict[str, float]:
@@ -193,7 +192,6 @@ def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> dict[
     except InputError as error:
         remove_untouched(run_dir)
         fail(error)
-        raise AssertionError from error  # fail() exits
 
 
 def run_beside(cfg: DictConfig, run_dir: Path, overrides: Sequence[str], rank: int) -> dict[str, float]:

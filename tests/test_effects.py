@@ -47,7 +47,7 @@ def test_every_run_is_a_dot_and_several_have_their_mean_and_interval(key: str) -
 
 
 def dots_of(line: object) -> bool:
-    return line.get_marker() in ("o", "_")  # type: ignore[attr-defined]
+    return line.get_marker() in ("o", "_")  # type: ignore[attr-defined]  # a line of matplotlib
 
 
 def test_long_names_are_cut_and_do_not_overlap() -> None:

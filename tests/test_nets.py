@@ -66,7 +66,7 @@ def test_glorot_is_kerass() -> None:
 )
 def test_the_papers_net_refuses_nonsense(argument: str, value: object) -> None:
     with pytest.raises(InputError, match=f"model.{argument}: expected"):
-        paper_cnn(4, (64, 64), **{argument: value})  # type: ignore[arg-type]
+        paper_cnn(4, (64, 64), **{argument: value})  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_images_may_be_too_small() -> None:

@@ -75,7 +75,7 @@ def test_killed_within_an_epoch_loses_that_epoch_only(cells: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_the_notebook_runs(train, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_the_notebook_runs(train, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]  # the fixture is a command
     import jupytext
     import nbclient
 

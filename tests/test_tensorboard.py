@@ -61,7 +61,7 @@ def test_hparams_is_the_table_of_the_sweep(train: Callable[..., Path], tmp_path:
         shown[columns["optim.lr"], columns["data.augment.strength"]] = metrics
     assert set(shown) == {(lr, strength) for lr in (0.001, 0.1) for strength in (0, 1)}
     for job in jobs:
-        lr, strength = re.match(r"lr_(.*)-strength_(.)-", job.name).groups()  # type: ignore[union-attr]
+        lr, strength = re.match(r"lr_(.*)-strength_(.)-", job.name).groups()  # type: ignore[union-attr]  # no match is a failure
         metrics = shown[float(lr), float(strength)]
         true = metrics_of(job)
         assert {"test/balanced_acc", "test/macro_f1", "test/loss", "reported/val/balanced_acc"} <= set(metrics)

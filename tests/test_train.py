@@ -126,7 +126,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(
     def stop(self: RunRecorder, trainer: object, module: object) -> None:
         if getattr(trainer, "current_epoch", 0) == 2:
             raise KeyError("pulled the plug")
-        untouched(self, trainer, module)  # type: ignore[arg-type]
+        untouched(self, trainer, module)  # type: ignore[arg-type]  # as Lightning calls it
 
     with monkeypatch.context() as patch:
         patch.setattr(RunRecorder, "on_train_epoch_start", stop)

@@ -100,7 +100,7 @@ def test_order_depends_on_seed_and_epoch(cells: Path) -> None:
         data = BloodCells("folder", str(cells), image_size=(32, 32), seed=seed)
         data.setup()
         loader = data.train_dataloader()
-        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]  # an EpochSampler
         rows: list[int] = torch.cat([batch.rows for batch in loader]).tolist()
         assert sorted(rows) == sorted(data.split.train)
         return rows

@@ -401,7 +401,7 @@ def _wait_for_answer(timeout_s: float) -> None:
         try:
             requests.head(ENDPOINT, timeout=timeout_s)
             answer.put(None)
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is said in the thread that waits
             answer.put(error)
 
     threading.Thread(target=ask, daemon=True).start()

@@ -27,8 +27,8 @@ def render(figure: Figure) -> npt.NDArray[np.uint8]:
     figure.set_dpi(150)
     canvas = FigureCanvasAgg(figure)
     # Once; savefig() would lay it out and draw it, and then draw it again.
-    canvas.draw()  # type: ignore[no-untyped-call]
-    pixels: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[:, :, :3]  # type: ignore[no-untyped-call]
+    canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib has no types here
+    pixels: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[:, :, :3]  # type: ignore[no-untyped-call]  # nor here
     return pixels
 
 
