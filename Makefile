@@ -37,7 +37,7 @@ quickstart: $(READY)  ## Train for a few minutes and show what comes out
 	$(BIN)/python -m bloodcell.train experiment=quickstart $(ARGS)
 
 data: $(READY)  ## Get the real images; FROM=/path/to/archive.zip or folder instead of a download
-	$(BIN)/python -m bloodcell.data.download $(if $(FROM),"$(FROM)")
+	$(BIN)/python -m bloodcell.download $(if $(FROM),"$(FROM)")
 
 train: $(READY)  ## Train; ARGS="data=blood_cells model=paper_cnn optim.lr=3e-4"
 	$(BIN)/python -m bloodcell.train $(ARGS)

@@ -2,15 +2,15 @@
 
 import argparse
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bloodcell.cli import run_command
-from bloodcell.errors import InputError
-from bloodcell.files import read_csv
+from bloodcell.common.errors import InputError
+from bloodcell.config.command import run_command
+from bloodcell.tracking.predictions import Answers, read_answers
 
 HELP = """\
 RUNS_A and RUNS_B are run directories, or folders with one run per fold; both must have tested the same images.
@@ -21,47 +21,6 @@ Originals are compared where they were tested (one answer per photograph), else 
 
 Runs of several seeds are several comparisons: compare them one by one, and see the seeds' spread first.
 """
-
-
-class Answers(NamedTuple):
-    """What a model says of each test image, by file.
-
-    Attributes:
-        truth: Class of each file.
-        said: Predicted class of each file.
-        group: Field group of each file.
-        micrograph: Photograph of each file; ``""`` where it is not known.
-    """
-
-    truth: dict[str, str]
-    said: dict[str, str]
-    group: dict[str, str]
-    micrograph: dict[str, str]
-
-
-def read_answers(folder: Path) -> Answers:
-    """Read the predictions of a run, or of all runs below a folder.
-
-    Raises:
-        InputError: If there are none, or two runs tested the same image.
-    """
-    paths = sorted(path for path in folder.rglob("predictions.csv") if "evaluations" not in path.parts)
-    rows = [row for path in paths for row in read_csv(path)]
-    if not rows:
-        raise InputError(
-            str(folder), expected="a run, or a folder of runs, with predictions.csv", got="none", fix="check the path"
-        )
-    views = {row["view"] for row in rows}
-    rows = [row for row in rows if row["view"] == ("original" if "original" in views else rows[0]["view"])]
-    if len({row["file"] for row in rows}) < len(rows):
-        raise InputError(
-            str(folder),
-            expected="each image tested once, as the folds of one model are",
-            got=f"{len(rows):,} answers from {len(paths)} runs, some on the same image",
-            fix="give the folds of one seed",
-        )
-    columns = ("class", "predicted", "group", "micrograph")
-    return Answers(*({row["file"]: row[column] for row in rows} for column in columns))
 
 
 def compare(one: Answers, other: Answers) -> dict[str, Any]:

@@ -4,11 +4,8 @@ import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from bloodcell.cli import run_command
-from bloodcell.errors import InputError
+from bloodcell.config.command import run_command
+from bloodcell.training.restore import read_config
 
 HELP = """Writes RUN_DIR/evaluations/TIME/ with metrics.json, predictions.csv and figures.
 
@@ -34,11 +31,14 @@ def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None, images
     """
     import lightning as L
 
-    from bloodcell.assemble import check_trained_on, make_classifier, make_data, make_recorder, quiet
+    from bloodcell.common.files import write_json
+    from bloodcell.data.describe import describe_data
     from bloodcell.data.splits import Split
-    from bloodcell.files import write_json
-    from bloodcell.results import describe_data, measure, write_metrics
-    from bloodcell.rundir import find_checkpoint, manifest
+    from bloodcell.tracking.manifest import manifest
+    from bloodcell.training.assemble import make_classifier, make_data, make_recorder, quiet
+    from bloodcell.training.checks import check_trained_on
+    from bloodcell.training.measure import measure, write_metrics
+    from bloodcell.training.restore import find_checkpoint
 
     quiet()
     cfg = read_config(run_dir, overrides)
@@ -65,58 +65,6 @@ def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None, images
     write_json(out / "manifest.json", manifest({"seed": cfg.seed}, describe_data(data)))
     write_metrics(out / "metrics.json", data, path, result)
     return result.metrics
-
-
-def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
-    """A run's config with ``data.`` overrides; known keys only."""
-    from bloodcell.files import read_json
-    from bloodcell.results import SYNTHETIC
-
-    path, record = run_dir / ".hydra" / "config.yaml", run_dir / "manifest.json"
-    if not path.is_file() or not record.is_file():
-        raise InputError(
-            str(run_dir),
-            expected="a run directory with .hydra/config.yaml and manifest.json",
-            got="not both there",
-            fix="give the directory that a training printed, as runs/quickstart/2026-...",
-        )
-    cfg = OmegaConf.load(path)
-    assert isinstance(cfg, DictConfig)
-    OmegaConf.set_struct(cfg, True)
-    for word in overrides:
-        if not word.startswith("data.") or "=" not in word:
-            raise InputError(word, expected="data.KEY=VALUE", got="something else", fix="see --help")
-        try:
-            cfg.merge_with_dotlist([word])
-        except OmegaConfBaseException as error:
-            keys = ", ".join(f"data.{key}" for key in cfg.data)
-            raise InputError(word, expected=f"one of {keys}", got="an unknown key", fix="correct it") from error
-    # Weights come from the checkpoint: nothing is downloaded or initialised from elsewhere.
-    cfg.init_from = None
-    if "weights" in cfg.model:
-        cfg.model.weights = None
-    if any(word.startswith("data.root=") for word in overrides):
-        _follow_root(cfg)
-    elif read_json(record)["data"]["source"] == SYNTHETIC:
-        cfg.data.source = "synthetic"  # a quick start that had no real images then is tested on the same smears
-    return cfg
-
-
-def _follow_root(cfg: DictConfig) -> None:
-    """Read another root as the Kaggle set if it is one, else as a plain folder."""
-    from bloodcell.data.download import find_images
-
-    OmegaConf.set_struct(cfg, False)
-    root = Path(str(cfg.data.root))
-    try:
-        if cfg.data.source == "blood_cells":
-            find_images(root)
-            return
-    except InputError:
-        pass
-    cfg.data.source, cfg.data.protocol = "folder", "all_test"
-    if (root / "test").is_dir():
-        cfg.data.root = str(root / "test")
 
 
 def main() -> None:

@@ -5,68 +5,18 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from bloodcell.cli import CONF, run_command
-from bloodcell.errors import InputError
-from bloodcell.files import read_json
-from bloodcell.rundir import read_status
-
-RESULTS = Path(__file__).parent.parent / "results"
-# Other hardware or versions round otherwise, and training amplifies it: a difference up to this size in a
-# share of images is what another seed gives as well.
-TOLERANCE = 0.05
-COMPARED = ("acc", "balanced_acc", "macro_f1", "macro_precision", "macro_recall")
-
-
-def compare(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, list[tuple[str, float, float]]]:
-    """Compare the metrics of two runs.
-
-    Args:
-        before: The first ``metrics.json``.
-        after: The new one.
-
-    Returns:
-        ``identical`` if every number is, else ``within tolerance`` or ``different`` by the shares that are compared;
-        and (name, before, after) of each of those.
-    """
-    numbers = [name for name, value in before.items() if "/" in name and isinstance(value, int | float)]
-    missing = [name for name in numbers if name not in after]
-    shares = [name for name in numbers if name.partition("/")[2] in COMPARED and name in after]
-    rows = [(name, float(before[name]), float(after[name])) for name in shares]
-    if not missing and all(before[name] == after[name] for name in numbers):
-        return "identical", rows
-    widest = max((abs(one - two) for _, one, two in rows), default=float("inf"))
-    return "within tolerance" if widest <= TOLERANCE and not missing else "different", rows
-
-
-def reasons(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """What differs between two manifests and may explain other numbers."""
-    found = []
-    if before["data"]["fingerprint"] != after["data"]["fingerprint"]:
-        found.append("other data (fingerprint)")
-    if before["seeds"] != after["seeds"]:
-        found.append(f"other seeds ({after['seeds']}, before {before['seeds']})")
-    for name, version in before["versions"].items():
-        if after["versions"].get(name) != version:
-            found.append(f"{name} {after['versions'].get(name)}, before {version}")
-    if before.get("precision", "32-true") != after.get("precision", "32-true"):
-        found.append(f"precision {after.get('precision')}, before {before.get('precision', '32-true')}")
-    for name in ("processor", "threads", "cpu_capability", "gpu"):
-        if before["hardware"].get(name) != after["hardware"].get(name):
-            found.append(f"{name} {after['hardware'].get(name)}, before {before['hardware'].get(name)}")
-    if before["git"] != after["git"] or before["git"]["dirty"]:
-        found.append(f"code {_code(after)}, before {_code(before)}")
-    return found
-
-
-def _code(manifest: dict[str, Any]) -> str:
-    git = manifest["git"]
-    return str(git["commit"])[:10] + (" with changes that were not committed" if git["dirty"] else "")
+from bloodcell.common.env import RESULTS
+from bloodcell.common.errors import InputError
+from bloodcell.common.files import read_json
+from bloodcell.config.command import run_command
+from bloodcell.tracking.difference import TOLERANCE, compare, reasons
+from bloodcell.tracking.status import read_status
+from bloodcell.training.restore import with_todays_keys
 
 
 def reproduce_experiment(experiment: str, overrides: list[str]) -> None:
@@ -104,7 +54,7 @@ def reproduce_run(before: Path) -> None:
     Raises:
         InputError: If it is none, or the results differ.
     """
-    from bloodcell.train import run_alone
+    from bloodcell.training.job import run_alone
 
     kept = before / ".hydra"
     if not (kept / "config.yaml").is_file() or read_status(before)["state"] != "ok":
@@ -119,34 +69,6 @@ def reproduce_run(before: Path) -> None:
     run_dir = _place(before.resolve().name)
     run_alone(with_todays_keys(cfg, overrides), run_dir, overrides)
     report(f"RUN={before}", before, run_dir)
-
-
-def with_todays_keys(cfg: DictConfig, overrides: list[str]) -> DictConfig:
-    """A run's config with the keys that the code has come to need since, at their defaults.
-
-    Args:
-        cfg: The config of a run; every value of it stays.
-        overrides: What it was composed from.
-
-    Returns:
-        The config to run; what ``conf`` has come to say otherwise since is printed and not used.
-    """
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            today = compose("train", overrides)
-    except HydraException as error:
-        print(f"note: its overrides cannot be composed any more ({str(error).splitlines()[0]}); its own config is used")
-        return cfg
-    whole = OmegaConf.merge(today, cfg)
-    assert isinstance(whole, DictConfig)
-    if (now := OmegaConf.to_yaml(today, sort_keys=True)) != OmegaConf.to_yaml(whole, sort_keys=True):
-        then = OmegaConf.to_yaml(whole, sort_keys=True).splitlines()
-        changed = [line.strip() for line in then if line not in now.splitlines()]
-        print(f"note: conf says otherwise today; used as it was then: {'; '.join(changed)}")
-    return whole
 
 
 def _place(name: str) -> Path:

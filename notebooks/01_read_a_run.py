@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 from IPython.display import Image, display
 
+from bloodcell.common.files import read_csv
 from bloodcell.evidence.figures import confusion_matrix, curves
 from bloodcell.evidence.scores import intervals_of
-from bloodcell.files import read_csv
 
 runs = Path(os.environ.get("RUNS", "../runs" if Path("../runs").is_dir() else "runs"))
 finished = [path.parent for path in runs.rglob("metrics.json") if (path.parent / "predictions.csv").is_file()]

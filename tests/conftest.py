@@ -92,8 +92,8 @@ def copy_some(real: Path, to: Path, train: int, test: int, copies: int) -> Path:
     Returns:
         The root of the small tree.
     """
-    from bloodcell.data.download import IMAGES, ORIGINALS, find_images, originals_of
-    from bloodcell.data.lineage import read_lineage
+    from bloodcell.data.kaggle import IMAGES, ORIGINALS, find_images, originals_of
+    from bloodcell.data.lineage_table import read_lineage
 
     lineage, images = read_lineage(), find_images(real)
     left = {(name, subset): n for name in KAGGLE_CLASSES for subset, n in (("TRAIN", train), ("TEST", test))}

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from bloodcell.audit import main
-from bloodcell.data.download import find_images
+from bloodcell.data.kaggle import find_images
 from tests.conftest import copy_some
 
 
@@ -185,7 +185,7 @@ def test_validation_images_that_are_learnt_from_are_said_and_no_gate(
 
 
 def test_without_opencv_the_audit_says_what_it_left_out(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bloodcell.data.duplicates.find_spec", lambda name: None)
+    monkeypatch.setattr("bloodcell.studies.audit.duplicates.find_spec", lambda name: None)
     source = min((clean / "test").rglob("*.png"))
     Image.open(source).rotate(90, expand=True).save(clean / "train" / source.parent.name / "copy.png")
     code, content, _ = audit(monkeypatch, clean)

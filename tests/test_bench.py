@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bloodcell.bench import __main__ as bench
-from bloodcell.bench import table
-from bloodcell.bench.work import BATCH, lay_out
+from bloodcell import bench as command
+from bloodcell.studies.bench import measure as bench
+from bloodcell.studies.bench import table
+from bloodcell.studies.bench.work import BATCH, lay_out
 from tests.conftest import CLASSES
 
 
@@ -26,7 +27,7 @@ def test_a_tree_has_what_was_asked_for(tree: Path) -> None:
 
 @pytest.mark.parametrize("name", [pytest.param("bare_loop", marks=pytest.mark.slow), "plain_pytorch"])
 def test_rows_time_their_epochs(tree: Path, name: str) -> None:
-    found = bench.last_json(bench.run([f"bloodcell.bench.{name}", str(tree), "--epochs=2", "--bf16"]))
+    found = bench.last_json(bench.run([f"bloodcell.studies.bench.{name}", str(tree), "--epochs=2", "--bf16"]))
     assert found["images"] == 40
     assert len(found["seconds"]) == 2
     assert min(found["seconds"]) > 0
@@ -58,7 +59,7 @@ def test_the_work_is_counted() -> None:
 def test_bad_numbers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.argv", ["bench", "--epochs=1"])
     with pytest.raises(SystemExit):
-        bench.main()
+        command.main()
     assert "--epochs: expected a number from 2, got 1" in capsys.readouterr().err
 
 

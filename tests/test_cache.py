@@ -17,12 +17,12 @@ import pytest
 import torch
 from PIL import Image
 
+from bloodcell.common.env import cache_dir
+from bloodcell.common.errors import InputError
 from bloodcell.data import cache, fingerprint
 from bloodcell.data.datamodule import BloodCells
-from bloodcell.data.download import cache_dir
 from bloodcell.data.fingerprint import digests, remembered_digests
 from bloodcell.data.pixels import Decoder
-from bloodcell.errors import InputError
 from tests.conftest import copy_some, write_cells
 
 

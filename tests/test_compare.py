@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bloodcell.compare import compare, main, read_answers
-from bloodcell.errors import InputError
-from bloodcell.files import write_csv
+from bloodcell.common.errors import InputError
+from bloodcell.common.files import write_csv
+from bloodcell.compare import compare, main
+from bloodcell.tracking.predictions import read_answers
 
 HEADER = ["file", "view", "micrograph", "group", "class", "predicted"]
 

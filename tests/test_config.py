@@ -6,9 +6,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from bloodcell.build import build
-from bloodcell.cli import CONF
-from bloodcell.errors import InputError
+from bloodcell.common.env import CONF
+from bloodcell.common.errors import InputError
+from bloodcell.config.instantiate import build
 
 
 def choices(group: str) -> list[str]:
@@ -33,8 +33,8 @@ def test_every_choice_becomes_objects(override: str, tmp_path: Path) -> None:
     import torch
     from torch import nn
 
-    from bloodcell.assemble import settle
     from bloodcell.data.datamodule import BloodCells
+    from bloodcell.training.assemble import settle
 
     extra = ["data.root=/nowhere"] if override == "data=folder" else []
     if override == "optim/scheduler=plateau":

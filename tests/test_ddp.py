@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bloodcell.data.datamodule import EpochSampler, Share
+from bloodcell.data.batches import EpochSampler, Share
 from bloodcell.model.classifier import CellClassifier
 from tests.conftest import CLASSES, TINY, metrics_of, write_cells
 from tests.test_train import weights

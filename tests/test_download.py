@@ -17,26 +17,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bloodcell.data import download
-from bloodcell.data.download import (
-    CLASSES,
-    IMAGES,
-    KAGGLE,
-    ORIGINALS,
-    SUBSETS,
-    Known,
-    cache_dir,
-    check,
-    fetch,
-    find_images,
-    fingerprint,
-    locate,
-)
+from bloodcell import download as typed
+from bloodcell.common.env import cache_dir
+from bloodcell.common.errors import InputError
+from bloodcell.data import download, kaggle
+from bloodcell.data.download import check, fetch, fingerprint
 from bloodcell.data.fingerprint import fingerprint_of
 from bloodcell.data.index import index_folders
-from bloodcell.errors import InputError
+from bloodcell.data.kaggle import CLASSES, IMAGES, KAGGLE, ORIGINALS, SUBSETS, Known, find_images, locate
 
-BY_HAND = (download.PAGE, "make data FROM=/path/to/archive.zip", "BLOODCELL_DATA=/path/to/folder")
+BY_HAND = (kaggle.PAGE, "make data FROM=/path/to/archive.zip", "BLOODCELL_DATA=/path/to/folder")
 
 
 def write_kaggle_tree(root: Path) -> Path:
@@ -560,15 +550,13 @@ def test_without_kagglehub_the_user_is_told(tiny: Known, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, tiny: Known) -> Callable[..., None]:
-    """``command("archive.zip")`` types ``python -m bloodcell.data.download archive.zip`` for the tiny set."""
-    get_and_check = download._get_and_check
+    """``command("archive.zip")`` types ``python -m bloodcell.download archive.zip`` for the tiny set."""
+    get_and_check = typed._get_and_check
 
     def run(*words: str, known: Known = tiny) -> None:
         monkeypatch.setattr(sys, "argv", ["download", *words])
-        monkeypatch.setattr(
-            download, "_get_and_check", lambda source, timeout_s: get_and_check(source, timeout_s, known)
-        )
-        download.main()
+        monkeypatch.setattr(typed, "_get_and_check", lambda source, timeout_s: get_and_check(source, timeout_s, known))
+        typed.main()
 
     return run
 
@@ -618,7 +606,7 @@ def test_a_variable_that_wins_over_the_cache_is_pointed_out(
 
 
 def test_the_command_fails_in_one_line(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "bloodcell.data.download", str(tmp_path / "absent.zip")]
+    words = [sys.executable, "-m", "bloodcell.download", str(tmp_path / "absent.zip")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stdout == ""
@@ -642,7 +630,7 @@ def test_ctrl_c_is_no_traceback(
     def interrupt(*_: object) -> Path:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(download, "fetch", interrupt)
+    monkeypatch.setattr(typed, "fetch", interrupt)
     with pytest.raises(SystemExit, match="130"):
         command()
     assert "interrupted" in capsys.readouterr().err

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from bloodcell.evidence.effects import main_effects
 from bloodcell.evidence.repeats import over_seeds
+from bloodcell.tracking.effects import main_effects
 
 VALUES = {
     "optim.lr": {"0.1": [0.5, 0.6], "1e-05": [0.4, 0.4], "0.001": [0.7, 0.9]},

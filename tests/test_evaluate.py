@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bloodcell.errors import InputError
+from bloodcell.common.errors import InputError
 from tests.conftest import CLASSES, metrics_of, write_cells
 
 

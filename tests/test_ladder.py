@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bloodcell.ladder import BACKGROUND, CNN, GEOMETRY, HISTOGRAM, RAW, RUNG_NAMES, RUNGS, jobs, main
+from bloodcell.ladder import main
+from bloodcell.studies.ladder.jobs import BACKGROUND, CNN, GEOMETRY, RUNGS, jobs
+from bloodcell.studies.ladder.table import HISTOGRAM, RAW, RUNG_NAMES
 from tests.conftest import copy_some
 
 Climb = Callable[..., int]

@@ -13,11 +13,21 @@ import pytest
 from PIL import Image, ImageFilter
 from sklearn.model_selection import train_test_split
 
-from bloodcell.data.download import find_images, originals_of
-from bloodcell.data.lineage import IMAGES, MICROGRAPHS, PAIRS, SHIPPED, read_lineage, write_lineage
+from bloodcell.common.errors import InputError
+from bloodcell.data.kaggle import find_images, originals_of
+from bloodcell.data.lineage_table import (
+    IMAGES,
+    MICROGRAPHS,
+    PAIRS,
+    SHIPPED,
+    across_split,
+    conflicts,
+    read_lineage,
+    write_lineage,
+)
 from bloodcell.data.micrographs import LABELS, Cell, micrograph_files, open_micrograph
-from bloodcell.errors import InputError
-from bloodcell.lineage import across_split, conflicts, main, summary
+from bloodcell.lineage import main
+from bloodcell.studies.lineage.summary import summary
 
 # Overlapping micrographs that were known before (found by registration and looked at one by one).
 KNOWN_PAIRS = (
@@ -121,8 +131,8 @@ def field(seed: int, height: int = 240, width: int = 320) -> np.ndarray:
 
 def test_copies_are_placed_and_strangers_are_not() -> None:
     cv2 = pytest.importorskip("cv2")
-    from bloodcell.data.registration import Atlas
-    from bloodcell.lineage import _where
+    from bloodcell.studies.lineage.recover import _where
+    from bloodcell.studies.lineage.registration import Atlas
 
     with ThreadPoolExecutor(2) as pool:
         atlas = Atlas({str(seed): field(seed) for seed in range(8)}, pool)
@@ -149,7 +159,7 @@ def test_copies_are_placed_and_strangers_are_not() -> None:
 
 def test_shifted_fields_overlap_and_others_do_not() -> None:
     pytest.importorskip("cv2")
-    from bloodcell.data.fields import overlaps
+    from bloodcell.studies.lineage.overlaps import overlaps
 
     slide = field(5, 600, 800)
     places = [(0, 0), (120, 60), (300, 340)]
@@ -163,7 +173,7 @@ def test_shifted_fields_overlap_and_others_do_not() -> None:
 
 def test_real_images_are_recovered_as_shipped(real: Path) -> None:
     pytest.importorskip("cv2")
-    from bloodcell.data.registration import Atlas
+    from bloodcell.studies.lineage.registration import Atlas
 
     lineage, images = read_lineage(), find_images(real)
     rng = np.random.default_rng(1)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bloodcell import machine
+from bloodcell.training import machine
 from tests.conftest import TINY
 
 
@@ -51,7 +51,7 @@ def test_what_is_reported_is_float32_whatever_the_training_was(
 
 STEPS = """
 import resource, sys, torch
-from bloodcell.machine import keep_freed_memory
+from bloodcell.training.machine import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def step():

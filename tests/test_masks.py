@@ -109,7 +109,7 @@ def test_images_without_a_known_cell_are_left_out() -> None:
 
 
 def test_no_white_cell_of_the_real_set_is_wider_than_the_disc() -> None:
-    from bloodcell.data.lineage import read_lineage
+    from bloodcell.data.lineage_table import read_lineage
 
     boxes = np.array([(row.cell_width, row.cell_height) for row in read_lineage().published.values()])
     known = boxes[~np.isnan(boxes).any(axis=1)]

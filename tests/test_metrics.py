@@ -7,7 +7,7 @@ from sklearn import metrics as reference
 
 from bloodcell.evidence.calibration import probability_scores
 from bloodcell.evidence.intervals import recall_intervals, wilson
-from bloodcell.evidence.tables import class_results
+from bloodcell.evidence.per_class import class_results
 from bloodcell.model.classifier import class_metrics
 
 

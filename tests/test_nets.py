@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bloodcell.errors import InputError
+from bloodcell.common.errors import InputError
 from bloodcell.model.nets import DROPOUT_PLACES, paper_cnn, small_cnn, torchvision_net
 from bloodcell.model.summary import layer_table
 from bloodcell.model.weights import load_matching

@@ -89,8 +89,8 @@ def test_the_notebook_runs(train, monkeypatch: pytest.MonkeyPatch) -> None:  # t
 
 @pytest.mark.real
 def test_real_images_are_what_they_are_said_to_be(real: Path) -> None:
-    from bloodcell.data.download import find_images
     from bloodcell.data.index import index_folders
+    from bloodcell.data.kaggle import find_images
     from bloodcell.data.splits import official_split, random_split
 
     index = index_folders(find_images(real), ["TRAIN", "TEST"])

@@ -15,21 +15,24 @@ import pytest
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
-from bloodcell.data.download import CLASSES, find_images, originals_of
-from bloodcell.data.lineage import (
+from bloodcell.common.errors import InputError
+from bloodcell.data.kaggle import CLASSES, find_images, originals_of
+from bloodcell.data.lineage_table import (
     IMAGES,
     MICROGRAPHS,
     PAIRS,
     SHIPPED,
     Lineage,
+    across_split,
     check_hashes,
     read_lineage,
     write_lineage,
 )
 from bloodcell.data.micrographs import Cell, as_copy, open_micrograph
 from bloodcell.data.synthetic import render_smear
-from bloodcell.errors import InputError
-from bloodcell.lineage import across_split, main, recover, summary
+from bloodcell.lineage import main
+from bloodcell.studies.lineage.recover import recover
+from bloodcell.studies.lineage.summary import summary
 
 Pixels = npt.NDArray[np.uint8]
 Matrix = npt.NDArray[np.float64]
@@ -272,7 +275,7 @@ def test_the_recovery_is_checked_by_what_it_was_not_told(recovered: Lineage, tmp
 
 
 def test_an_image_whose_photograph_is_not_in_the_atlas_is_not_placed(tree: Tree) -> None:
-    from bloodcell.data.registration import Atlas
+    from bloodcell.studies.lineage.registration import Atlas
 
     files = sorted(originals_of(tree.images).glob("*.jpg"))
     photographs = {str(int(path.stem[-5:])): open_micrograph(path) for path in files}
@@ -286,7 +289,7 @@ def test_an_image_whose_photograph_is_not_in_the_atlas_is_not_placed(tree: Tree)
 
 def test_several_slides_are_kept_apart() -> None:
     pytest.importorskip("cv2")
-    from bloodcell.data import fields
+    from bloodcell.studies.lineage import overlaps as fields
 
     # (slide, x, y): within a slide two overlap by a fifth of the frame or hardly at all.
     places = [(0, 0, 0), (0, 160, 80), (0, 310, 235), (1, 0, 0), (1, 8, 120), (1, 320, 240), (2, 100, 100)]
@@ -343,7 +346,7 @@ def test_the_command_needs_the_real_set(command: Command) -> None:
 def test_real_images_of_every_class_are_found_again_from_their_pixels(real: Path) -> None:
     """Among forty photographs: theirs, and all around the pair with two labels."""
     pytest.importorskip("cv2")
-    from bloodcell.data.registration import Atlas
+    from bloodcell.studies.lineage.registration import Atlas
 
     lineage, images = read_lineage(), find_images(real)
     rows = list(lineage.images.values())[::1043]

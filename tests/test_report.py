@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bloodcell import paper
-from bloodcell.report import ROOT, main, page
+from bloodcell.common.env import CHECKOUT as ROOT
+from bloodcell.evidence.pages import page
+from bloodcell.report import main
+from bloodcell.studies.paper import stated as paper
 
 RESULTS = ROOT / "results"
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bloodcell import reproduce
-from bloodcell.runs import read_runs, save
+from bloodcell.tracking.reader import read_runs
+from bloodcell.tracking.save import save
 from tests.conftest import metrics_of
 
 Train = Callable[..., Path]

@@ -18,8 +18,7 @@ from filelock import FileLock
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from bloodcell.runs import print_runs, read_runs
-from bloodcell.runs.__main__ import main
+from bloodcell.runs import main, print_runs, read_runs
 
 Command = Callable[..., str]
 Make = Callable[..., Path]
@@ -405,7 +404,7 @@ def test_two_hundred_runs_take_seconds_and_no_torch(make: Make, tmp_path: Path) 
     one = make({"optim.lr": 0.1, "seed": 0}, {VAL: 0.5})
     for number in range(1, 200):
         shutil.copytree(one, tmp_path / "runs" / f"run{number:03d}")
-    program = "import sys; from bloodcell.runs.__main__ import main; main(); assert 'torch' not in sys.modules"
+    program = "import sys; from bloodcell.runs import main; main(); assert 'torch' not in sys.modules"
     seconds, shown = cpu_seconds("-c", program)
     assert seconds < 5
     assert "1 setting, 200 runs" in shown

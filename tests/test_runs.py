@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bloodcell.errors import InputError
-from bloodcell.runs import ROOT, Run, committed_table, read_runs, save, write_readme
+from bloodcell.common.env import CHECKOUT as ROOT
+from bloodcell.common.errors import InputError
+from bloodcell.studies.paper.readme import committed_table, write_readme
+from bloodcell.tracking.reader import Run, read_runs
+from bloodcell.tracking.save import save
 
 Train = Callable[..., Path]
 

@@ -13,7 +13,7 @@ import optuna
 import pytest
 
 from bloodcell import search
-from bloodcell.rundir import read_status
+from bloodcell.tracking.status import read_status
 from tests.conftest import TINY, metrics_of
 
 Search = Callable[..., optuna.Study]

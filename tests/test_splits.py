@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bloodcell.common.errors import InputError
 from bloodcell.data.datamodule import BloodCells
-from bloodcell.data.index import Index, IntArray, index_blood_cells, index_folders
+from bloodcell.data.index import Index, IntArray, index_folders
+from bloodcell.data.sources.blood_cells import index_blood_cells
 from bloodcell.data.splits import (
     Split,
     all_test,
@@ -21,7 +23,6 @@ from bloodcell.data.splits import (
     official_split,
     random_split,
 )
-from bloodcell.errors import InputError
 
 
 def table(train: list[int], test: list[int]) -> Index:
@@ -374,8 +375,8 @@ def test_the_seed_of_the_run_does_not_move_the_folds(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def real_index(real: Path) -> Index:
-    from bloodcell.data.download import find_images
-    from bloodcell.data.lineage import read_lineage
+    from bloodcell.data.kaggle import find_images
+    from bloodcell.data.lineage_table import read_lineage
 
     return index_blood_cells(find_images(real), read_lineage())
 

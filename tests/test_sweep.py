@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from bloodcell.rundir import claim, read_status
-from bloodcell.sweep import slug
+from bloodcell.sweeps.names import slug
+from bloodcell.tracking.status import claim, read_status
 from tests.conftest import TINY, metrics_of
 
 Train = Callable[..., Path]
@@ -46,7 +46,7 @@ def test_a_grid_with_failing_jobs_ends_with_all_results_and_runs_only_those_agai
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """3 x 3 jobs of which two break: one by a value that cannot be used, one in the middle of its training."""
-    from bloodcell.recorder import RunRecorder
+    from bloodcell.training.recorder import RunRecorder
 
     untouched = RunRecorder.on_train_epoch_start
 
@@ -58,7 +58,7 @@ def test_a_grid_with_failing_jobs_ends_with_all_results_and_runs_only_those_agai
     grid = (*SMOKE, "optim.lr=0.001,0.01,0.1", "seed=0,1,2", "-m")
     with monkeypatch.context() as patch:
         patch.setattr(RunRecorder, "on_train_epoch_start", breaks)
-        patch.setattr("bloodcell.assemble.check_values", lambda cfg: refuse(cfg))
+        patch.setattr("bloodcell.training.checks.check_values", lambda cfg: refuse(cfg))
         with pytest.raises(SystemExit, match="1"):
             train(*grid)
     first = capsys.readouterr().out
@@ -82,7 +82,7 @@ def test_a_grid_with_failing_jobs_ends_with_all_results_and_runs_only_those_agai
 
 
 def refuse(cfg: Any) -> None:
-    from bloodcell.errors import InputError
+    from bloodcell.common.errors import InputError
 
     if (cfg.seed, cfg.optim.lr) == (1, 0.1):
         raise InputError("optim.lr", expected="another value", got="this one", fix="change it")

@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from bloodcell.common.errors import InputError
 from bloodcell.data.synthetic import CLASSES, cells, render_smear, write, write_smears
-from bloodcell.errors import InputError
 
 
 def contents(root: Path) -> dict[str, bytes]:

@@ -44,13 +44,14 @@ def test_hparams_is_the_table_of_the_sweep(train: Callable[..., Path], tmp_path:
     jobs = [path.parent for path in tmp_path.glob("runs/tiny-sweep/*/*/metrics.json")]
     assert len(jobs) == 4
     with tensorboard(tmp_path / "runs") as ask:
-        deadline = time.monotonic() + 30
-        while len(ask("runs")) < 4 and time.monotonic() < deadline:
+        deadline, groups = time.monotonic() + 30, []
+        while len(groups) < 4 and time.monotonic() < deadline:  # it reads the runs one after another
             time.sleep(0.3)
-        declared = ask("plugin/hparams/experiment", {"experimentName": ""})
-        columns = [{"metric": one["name"]} for one in declared["metricInfos"]]
-        question = {"experimentName": "", "allowedStatuses": ["STATUS_SUCCESS"], "colParams": columns, "sliceSize": 100}
-        groups = ask("plugin/hparams/session_groups", question)["sessionGroups"]
+            declared = ask("plugin/hparams/experiment", {"experimentName": ""})
+            columns = [{"metric": one["name"]} for one in declared["metricInfos"]]
+            states = ["STATUS_SUCCESS"]
+            question = {"experimentName": "", "allowedStatuses": states, "colParams": columns, "sliceSize": 100}
+            groups = ask("plugin/hparams/session_groups", question).get("sessionGroups", [])
         curves = ask("plugin/scalars/tags")
     shown = {}
     for group in groups:

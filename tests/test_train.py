@@ -118,7 +118,7 @@ def test_same_seed_same_bits_other_seed_other_bits(train: Train) -> None:
 def test_a_stopped_run_goes_on_as_if_nothing_had_been(
     train: Train, monkeypatch: pytest.MonkeyPatch, extra: tuple[str, ...]
 ) -> None:
-    from bloodcell.recorder import RunRecorder
+    from bloodcell.training.recorder import RunRecorder
 
     whole = train("trainer.max_epochs=4", *extra)
     untouched = RunRecorder.on_train_epoch_start
@@ -179,8 +179,8 @@ def test_fine_tuning_makes_a_new_head(train: Train, tmp_path: Path) -> None:
 def test_balanced_weights_are_scikit_learns(cells: Path) -> None:
     from sklearn.utils.class_weight import compute_class_weight
 
-    from bloodcell.assemble import class_weights
     from bloodcell.data.datamodule import BloodCells
+    from bloodcell.training.assemble import class_weights
 
     data = BloodCells("folder", str(cells), image_size=(8, 8))
     data.setup()

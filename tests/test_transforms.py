@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from bloodcell.common.errors import InputError
 from bloodcell.data.datamodule import BloodCells
 from bloodcell.data.transforms import RandomView, grid, scaling
-from bloodcell.errors import InputError
 
 
 def images(height: int = 24, width: int = 24) -> torch.Tensor:

@@ -14,10 +14,10 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from bloodcell.data.download import cache_dir
+from bloodcell.common.env import cache_dir
+from bloodcell.common.errors import InputError
+from bloodcell.common.files import replacing
 from bloodcell.data.pixels import Decoder
-from bloodcell.errors import InputError
-from bloodcell.files import replacing
 
 # To be raised when what is written changes.
 FORMAT = 1

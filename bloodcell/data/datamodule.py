@@ -5,19 +5,25 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import lightning as L
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
+from bloodcell.common.env import cache_dir
+from bloodcell.common.errors import InputError
+from bloodcell.data.batches import Batch, Chosen, EpochSampler, Rows, Share, _as_is
 from bloodcell.data.cache import mapped
-from bloodcell.data.download import cache_dir, fetch, find_images, locate
-from bloodcell.data.index import Index, IntArray, index_blood_cells, index_folders, with_groups
-from bloodcell.data.lineage import SHIPPED, read_lineage
+from bloodcell.data.download import fetch
+from bloodcell.data.groups import with_groups
+from bloodcell.data.index import Index, IntArray, index_folders
+from bloodcell.data.kaggle import find_images, locate
+from bloodcell.data.lineage_table import SHIPPED, read_lineage
 from bloodcell.data.masks import Mask, located
 from bloodcell.data.pixels import Decoder
+from bloodcell.data.sources.blood_cells import index_blood_cells
 from bloodcell.data.splits import (
     PAPER_TEST_PER_CLASS,
     Split,
@@ -29,7 +35,6 @@ from bloodcell.data.splits import (
     random_split,
 )
 from bloodcell.data.transforms import RandomView, scaling
-from bloodcell.errors import InputError
 
 # What each source can be split by.
 PROTOCOLS: dict[str, tuple[str | None, ...]] = {
@@ -41,84 +46,6 @@ PROTOCOLS: dict[str, tuple[str | None, ...]] = {
 
 # Share of a device's free memory that pixels may take; the rest is for the net and its activations.
 ROOM = 0.5
-
-
-class Batch(NamedTuple):
-    """Images (N, 3, H, W), labels (N,) int64, and the rows (N,) of the index that they come from."""
-
-    images: Tensor
-    labels: Tensor
-    rows: Tensor
-
-
-class Chosen(NamedTuple):
-    """What a loader hands out: rows (N,) int64 of the index, and the first of them as a number."""
-
-    rows: Tensor
-    first: int
-
-
-class Rows(Dataset[Chosen]):
-    """Some rows of the index; the pixels are gathered where the batch is needed."""
-
-    def __init__(self, rows: Tensor) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, item: int) -> Chosen:
-        return self.__getitems__([item])
-
-    def __getitems__(self, items: list[int]) -> Chosen:
-        """A batch; DataLoader calls this with all the numbers of it."""
-        rows = self.rows[items]
-        return Chosen(rows, int(rows[0]))
-
-
-class EpochSampler(Sampler[int]):
-    """A permutation that depends on the seed and the epoch alone, so that a resumed run sees the same."""
-
-    def __init__(self, length: int, seed: int) -> None:
-        self.length, self.seed, self.epoch = length, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; Lightning calls this before each one."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        return iter(torch.randperm(self.length, generator=generator).tolist())
-
-
-class Share(Sampler[list[int]]):
-    """One process's share of every batch: all processes see the same batches, and each takes every so many-th image.
-
-    So all of them take the same number of steps, none waits for one that has finished, and no image is counted twice.
-    A last batch with fewer images than processes would leave one of them without: it joins the batch before it.
-
-    Args:
-        sampler: The order of the images, the same in every process.
-        batch_size: Images in a batch, over all processes.
-        rank: Which of the processes this one is, from 0.
-        world: How many there are; at most ``batch_size``, and at most as many as there are images.
-    """
-
-    def __init__(self, sampler: EpochSampler | range, batch_size: int, rank: int, world: int) -> None:
-        self.sampler, self.batch_size, self.rank, self.world = sampler, batch_size, rank, world
-
-    def __len__(self) -> int:
-        whole, rest = divmod(len(self.sampler), self.batch_size)
-        return whole + (rest >= self.world)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = list(self.sampler)
-        starts = [self.batch_size * number for number in range(len(self))]
-        for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
-            yield order[start:end][self.rank :: self.world]
 
 
 class BloodCells(L.LightningDataModule):
@@ -467,7 +394,3 @@ def _seed(value: object) -> bool:
 def _free_memory(device: torch.device) -> int:
     """Bytes that are free on a device; all that one may ask for where this cannot be told."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else sys.maxsize
-
-
-def _as_is(batch: Any) -> Any:
-    return batch

@@ -1,11 +1,9 @@
 """Getting the Kaggle set of blood cells: download, archive or folder; and checking that it is complete."""
 
-import argparse
 import os
 import queue
 import shutil
 import stat
-import sys
 import tempfile
 import threading
 import time
@@ -17,73 +15,31 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from bloodcell.data.fingerprint import fingerprint, progress_bar
-from bloodcell.errors import InputError
-
-HANDLE = "paultimothymooney/blood-cells"
-PAGE = f"https://www.kaggle.com/datasets/{HANDLE}"
-BY_HAND = (
-    f"download it by hand from {PAGE}, then type `make data FROM=/path/to/archive.zip` "
-    "or set BLOODCELL_DATA=/path/to/folder"
+from bloodcell.common.console import progress_bar
+from bloodcell.common.env import cache_dir
+from bloodcell.common.errors import InputError
+from bloodcell.data.fingerprint import fingerprint
+from bloodcell.data.kaggle import (
+    BY_HAND,
+    HANDLE,
+    KAGGLE,
+    NAME,
+    Known,
+    _images_below,
+    _require_images,
+    count_images,
+    images_in,
+    originals_of,
 )
+
 # Where kagglehub sends its requests; only asked whether it answers.
 ENDPOINT = "https://api.kaggle.com"
 # Longest silence of the server in the middle of a download, in seconds.
 STALL_S = 30.0
 
-NAME = "blood-cells"
-IMAGES = "dataset2-master/dataset2-master/images"
-ORIGINALS = "dataset-master/dataset-master/JPEGImages"
-SUBSETS = ("TRAIN", "TEST", "TEST_SIMPLE")
-CLASSES = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
-SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 # The real archive has 13,248 files of 140 MB together; a zip bomb has far more of either.
 MAX_FILES = 50_000
 MAX_BYTES = 2 * 1024**3
-
-HELP = f"""\
-Without SOURCE: what BLOODCELL_DATA names or the cache holds is checked; else the set is downloaded
-(about 110 MB, no Kaggle account needed) into $BLOODCELL_CACHE, by default ~/.cache/bloodcell.
-
-  python -m bloodcell.data.download                           download, or check what is there
-  python -m bloodcell.data.download ~/Downloads/archive.zip   extract an archive into the cache
-  python -m bloodcell.data.download /data/blood-cells         use a folder where it is (linked, not copied)
-
-The archive is at {PAGE}
-"""
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a complete set is known to hold.
-
-    Attributes:
-        counts: Images in each ``SUBSET/CLASS``.
-        originals: Micrographs in ``dataset-master/dataset-master/JPEGImages``.
-        fingerprint: :func:`fingerprint` of all images in ``counts``.
-    """
-
-    counts: Mapping[str, int]
-    originals: int
-    fingerprint: str
-
-
-# The fingerprint is of the files in the two upstream repositories that the Kaggle set was made from.
-# Nobody has compared Kaggle's own files byte by byte, so another fingerprint is a note and no error.
-KAGGLE = Known(
-    counts={
-        f"{subset}/{name}": number
-        for subset, numbers in zip(
-            SUBSETS, ((2497, 2483, 2478, 2499), (623, 620, 620, 624), (13, 6, 4, 48)), strict=True
-        )
-        for name, number in zip(CLASSES, numbers, strict=True)
-    },
-    originals=367,
-    fingerprint="c77b3c043a09aa5647509232a18f7aa3252b4282eef43faca9943e6b965e1d40",
-)
 
 
 @dataclass(frozen=True)
@@ -105,56 +61,6 @@ class Report:
     fingerprint: str
     as_known: bool
     images_per_s: float
-
-
-def cache_dir() -> Path:
-    """Where this project keeps what can be got again: ``$BLOODCELL_CACHE``, else below ``~/.cache``."""
-    own = os.environ.get("BLOODCELL_CACHE")
-    if own:
-        return Path(own).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "bloodcell"
-
-
-def find_images(root: Path) -> Path:
-    """Find the folder that holds ``TRAIN`` and ``TEST``.
-
-    Args:
-        root: The Kaggle root, ``dataset2-master`` (either one), or ``images`` itself.
-
-    Returns:
-        The ``images`` folder.
-
-    Raises:
-        InputError: If it is at none of these places.
-    """
-    return _require_images(root, str(root))
-
-
-def locate(root: str | Path | None) -> Path | None:
-    """Look for the real set: the given root, else ``BLOODCELL_DATA``, else the cache.
-
-    Args:
-        root: What the user named, any folder that :func:`find_images` takes; ``None`` for nothing.
-
-    Returns:
-        The first of them that is there; ``None`` if nothing was named and the cache has no set.
-
-    Raises:
-        InputError: If a named place, or what stands in the cache, does not hold the images: a set that
-            the user believes to be in use is never silently passed over.
-    """
-    variable = os.environ.get("BLOODCELL_DATA")
-    cached = cache_dir() / NAME
-    if root:
-        place, where = Path(root).expanduser(), f"data.root={root}"
-    elif variable:
-        place, where = Path(variable).expanduser(), f"BLOODCELL_DATA={variable}"
-    elif cached.exists() or cached.is_symlink():  # a dangling link does not "exist"
-        place, where = cached, str(cached)
-    else:
-        return None
-    _require_images(place, where)
-    return place
 
 
 def fetch(source: Path | str | None, timeout_s: float, known: Known = KAGGLE) -> Path:
@@ -209,76 +115,6 @@ def check(images: Path, known: Known = KAGGLE) -> Report:
     rate = len(files) / (time.perf_counter() - started)
     originals = len(images_in(originals_of(images))) or None
     return Report(images, counts, originals, found, found == known.fingerprint, rate)
-
-
-def count_images(images: Path, known: Known, where: str) -> dict[str, int]:
-    """Count the images of each ``SUBSET/CLASS``.
-
-    Args:
-        images: The folder from :func:`find_images`.
-        known: What a complete set holds.
-        where: How to name the set in an error.
-
-    Returns:
-        The counts; they are the known ones.
-
-    Raises:
-        InputError: Naming each folder with another count, and the originals if some but not all are there.
-    """
-    places = {folder: images / folder for folder in known.counts}
-    wanted = dict(known.counts)
-    originals = originals_of(images)
-    if originals.is_dir():  # training does not need them, so they may be missing altogether
-        places["JPEGImages"], wanted["JPEGImages"] = originals, known.originals
-    counts = {folder: len(images_in(place)) for folder, place in places.items()}
-    wrong = [folder for folder in wanted if counts[folder] != wanted[folder]]
-    if wrong:
-        raise InputError(
-            where,
-            expected=", ".join(f"{wanted[folder]} images in {folder}" for folder in wrong),
-            got=", ".join(_amount(counts[folder], places[folder]) for folder in wrong),
-            fix=f"get the complete set: {BY_HAND}",
-        )
-    return {folder: counts[folder] for folder in known.counts}
-
-
-def _images_below(root: Path) -> Path | None:
-    for below in ("", "images", "dataset2-master/images", IMAGES):
-        images = root / below
-        if (images / "TRAIN").is_dir() and (images / "TEST").is_dir():
-            return images
-    return None
-
-
-def _require_images(root: Path, where: str) -> Path:
-    images = _images_below(root)
-    if images is None:
-        looked = "no TRAIN and TEST there, in images, in dataset2-master/images or in " + IMAGES
-        missing = f"a link to {root.readlink()}, which is gone" if root.is_symlink() else "no such folder"
-        raise InputError(
-            where,
-            expected=f"the folder of the Kaggle set {HANDLE}",
-            got=looked if root.is_dir() else "a file" if root.is_file() else missing,
-            fix=f"correct the path, or {BY_HAND}",
-        )
-    return images
-
-
-def images_in(folder: Path) -> list[Path]:
-    """Images of one folder; macOS leaves companions called ``._name`` in archives."""
-    if not folder.is_dir():
-        return []
-    return [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
-
-
-def originals_of(images: Path) -> Path:
-    """The micrographs, if ``images`` stands where Kaggle's tree has it."""
-    above = images.absolute().parents
-    return above[min(2, len(above) - 1)] / ORIGINALS
-
-
-def _amount(number: int, folder: Path) -> str:
-    return str(number) if folder.is_dir() else "no such folder"
 
 
 def _real_folder(path: Path) -> bool:
@@ -478,69 +314,3 @@ def _cause(error: BaseException) -> str:
         error = inner
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}"
-
-
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bloodcell.data.download",
-        description="Get the Kaggle set of blood cells and check that it is complete.",
-        epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("source", nargs="?", metavar="SOURCE", help="archive.zip or a folder")
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=10.0,
-        metavar="SECONDS",
-        help="how long to wait for an answer (default: 10)",
-    )
-    words = parser.parse_args()
-    if not words.timeout > 0:
-        parser.error(f"--timeout: expected a positive number of seconds, got {words.timeout}")
-    from bloodcell.cli import run_command  # here, so that reading data does not need the commands
-
-    try:
-        run_command(lambda: _get_and_check(words.source, words.timeout))
-    except KeyboardInterrupt:
-        print("interrupted; nothing half-finished was kept", file=sys.stderr)
-        raise SystemExit(130) from None
-
-
-def _get_and_check(source: str | None, timeout_s: float, known: Known = KAGGLE) -> None:
-    target = cache_dir() / NAME
-    kept = source is not None and _real_folder(target)
-    variable = os.environ.get("BLOODCELL_DATA")
-    root = locate(None) if source is None and variable else fetch(source, timeout_s, known)
-    assert root is not None  # a named place is there, or an error
-    report = check(find_images(root), known)
-    _print_report(report, known)
-    if kept:
-        print(f"note: the cache had the set already, so {source} was not used; remove {target} to use it")
-    if source is not None and variable:
-        print(f"note: training reads BLOODCELL_DATA={variable}, not the cache; unset it to use the cache")
-    print('next: make train ARGS="data=blood_cells"')
-
-
-def _print_report(report: Report, known: Known) -> None:
-    classes = list(dict.fromkeys(folder.partition("/")[2] for folder in report.counts))
-    table = Table("", *classes, "all")
-    for subset in dict.fromkeys(folder.partition("/")[0] for folder in report.counts):
-        numbers = [report.counts[f"{subset}/{name}"] for name in classes]
-        table.add_row(subset, *(f"{number:,}" for number in (*numbers, sum(numbers))))
-    Console().print(table)
-    originals = "not there (training does not need them)" if report.originals is None else f"{report.originals}"
-    print(f"original micrographs: {originals}")
-    verdict = "as expected" if report.as_known else f"another one than the expected {known.fingerprint[:12]}..."
-    print(f"fingerprint: {report.fingerprint[:12]}..., {verdict} ({report.images_per_s:,.0f} images/s)")
-    if not report.as_known:
-        print(
-            "note: the counts are right, but some bytes or names differ from the copy that the results here "
-            "were made with; that may be another packing of the same set, so training goes ahead"
-        )
-    print(f"images: {report.images}")
-
-
-if __name__ == "__main__":
-    main()

@@ -8,17 +8,9 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
-
-from bloodcell.errors import InputError
-from bloodcell.files import write_text
+from bloodcell.common.console import progress_bar
+from bloodcell.common.errors import InputError
+from bloodcell.common.files import write_text
 
 # File systems note times in steps of up to two seconds.
 SETTLED_NS = 2_000_000_000
@@ -133,9 +125,3 @@ def _unreadable(path: Path, error: OSError) -> InputError:
         got=error.strerror or type(error).__name__,
         fix="replace the file",
     )
-
-
-def progress_bar() -> Progress:
-    """A bar with the time left; it goes away at the end and leaves logs without it alone."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, console=Console(stderr=True), transient=True)

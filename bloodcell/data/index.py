@@ -1,10 +1,8 @@
 """The index: a table with one row per image. Splits work on it, never on folders."""
 
-import csv
 import os
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +10,10 @@ import numpy.typing as npt
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from bloodcell.data.download import cache_dir, originals_of
+from bloodcell.common.env import cache_dir
+from bloodcell.common.errors import InputError
 from bloodcell.data.fingerprint import remembered_digests
-from bloodcell.data.lineage import Lineage
-from bloodcell.data.micrographs import COPY_SIZE
-from bloodcell.errors import InputError
+from bloodcell.data.kaggle import originals_of
 
 IntArray = npt.NDArray[np.int64]
 StrArray = npt.NDArray[np.str_]
@@ -148,133 +145,6 @@ def index_folders(
     nowhere = np.full((len(names), 2), np.nan)
     view = np.full(len(names), "image")
     return Index(root, tuple(first.classes), names, np.array(label), np.array(subset_of), own, own, view, nowhere)
-
-
-def index_blood_cells(images: Path, lineage: Lineage) -> Index:
-    """Index the Kaggle set with a row per view: the copies of TRAIN and TEST, TEST_SIMPLE, and the originals.
-
-    Args:
-        images: The folder that holds ``TRAIN`` and ``TEST``.
-        lineage: Which photograph and field group each image belongs to; files that it does not know stay without.
-
-    Returns:
-        The index; first the copies, then the reductions if they are there, then the micrographs that the copies
-        were made from if ``dataset-master`` is there.
-
-    Raises:
-        InputError: As ``index_folders``, and if some but not all of these micrographs are there.
-    """
-    twins = index_folders(images, ["TRAIN", "TEST"])
-    parts = [_with_lineage(replace(twins, view=np.full(len(twins), "twin")), lineage)]
-    if (images / "TEST_SIMPLE").is_dir():
-        simple = index_folders(images, ["TEST_SIMPLE"])
-        if simple.classes == twins.classes:
-            parts.append(_with_lineage(replace(simple, view=np.full(len(simple), "simple")), lineage))
-    if originals_of(images).is_dir():
-        parts.append(_originals(parts[0], lineage))
-    columns = ("file", "label", "subset", "micrograph", "group", "view", "cell")
-    return Index(images, twins.classes, *(np.concatenate([getattr(one, name) for one in parts]) for name in columns))
-
-
-def _with_lineage(index: Index, lineage: Lineage) -> Index:
-    rows = [lineage.images.get(str(file)) for file in index.file]
-    height, width = COPY_SIZE
-    return replace(
-        index,
-        micrograph=np.array([row.micrograph if row else "" for row in rows]),
-        group=np.array([row.group if row else "" for row in rows]),
-        cell=np.array([(row.cell_x / width, row.cell_y / height) if row else (np.nan, np.nan) for row in rows]),
-    )
-
-
-def _originals(twins: Index, lineage: Lineage) -> Index:
-    """The micrographs that the copies were made from, in numerical order."""
-    found = sorted(set(twins.micrograph.tolist()) - {""}, key=int)
-    rows = [lineage.micrographs[name] for name in found]
-    height, width = COPY_SIZE
-    originals = Index(
-        twins.root,
-        twins.classes,
-        np.array([f"ORIGINAL/{row.label}/BloodImage_{int(row.micrograph):05d}.jpg" for row in rows], dtype=str),
-        np.array([twins.classes.index(row.label) for row in rows], dtype=np.int64),
-        np.array([row.subset for row in rows], dtype=str),
-        np.array(found, dtype=str),
-        np.array([row.group for row in rows], dtype=str),
-        np.full(len(rows), "original"),
-        np.array([(row.cell_x / width, row.cell_y / height) for row in rows]).reshape(-1, 2),
-    )
-    for row in range(len(originals)):
-        if not originals.path(row).is_file():
-            raise InputError(
-                str(originals.path(row)),
-                expected="the original micrograph that published copies were made from",
-                got="no such file",
-                fix="get the complete set again (`make data`)",
-            )
-    return originals
-
-
-def with_groups(index: Index, table: Path | None, pattern: str | None) -> Index:
-    """Give the images of a folder their groups: patients, slides, fields, whatever is independent.
-
-    Args:
-        index: The table of images.
-        table: CSV with the columns ``file`` (relative to the root, with slashes) and ``group``; ``None`` for none.
-        pattern: Regular expression whose first bracket is the group, searched in ``file``; ``None`` for none.
-
-    Returns:
-        The index with groups, or as it was if neither is given.
-
-    Raises:
-        InputError: If an image is left without a group.
-    """
-    if table is not None:
-        known = _read_groups(table)
-        group, where = [known.get(str(file), "") for file in index.file], str(table)
-    elif pattern is not None:
-        group, where = [_first_bracket(pattern, str(file)) for file in index.file], f"data.group_pattern={pattern}"
-    else:
-        return index
-    without = [str(file) for file, name in zip(index.file, group, strict=True) if not name]
-    if without:
-        raise InputError(
-            where,
-            expected="a group for every image",
-            got=f"none for {without[0]}" + (f" and {len(without) - 1:,} more" if len(without) > 1 else ""),
-            fix="add the missing lines" if table else "correct the pattern",
-        )
-    return replace(index, group=np.array(group))
-
-
-def _read_groups(table: Path) -> Mapping[str, str]:
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = [(row["file"], (row["group"] or "").strip()) for row in csv.DictReader(file)]
-        found: dict[str, str] = {}
-        for name, group in rows:
-            if found.setdefault(name, group) != group:
-                raise ValueError(f"{name} in the groups {found[name]} and {group}")
-        return found
-    except (OSError, KeyError, ValueError, csv.Error) as error:
-        raise InputError(
-            str(table),
-            expected="a CSV with the columns file and group",
-            got=f"{type(error).__name__}: {error}",
-            fix="correct the table",
-        ) from error
-
-
-def _first_bracket(pattern: str, file: str) -> str:
-    try:
-        found = re.search(pattern, file)
-        return (found[1] or "") if found else ""
-    except (re.error, IndexError) as error:
-        raise InputError(
-            f"data.group_pattern={pattern}",
-            expected="a regular expression with brackets around the group, as 'patient([0-9]+)'",
-            got=str(error),
-            fix="correct it",
-        ) from error
 
 
 def _image_folder(folder: Path, others: list[Path] | None) -> ImageFolder:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 from sklearn.model_selection import train_test_split
 
-from bloodcell.data.download import CLASSES
-from bloodcell.errors import InputError
+from bloodcell.common.errors import InputError
+from bloodcell.data.kaggle import CLASSES
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from torchvision.datasets.folder import default_loader
 from torchvision.transforms.v2 import functional as F
 
-from bloodcell.data.fingerprint import progress_bar
+from bloodcell.common.console import progress_bar
+from bloodcell.common.errors import InputError
 from bloodcell.data.index import Index
 from bloodcell.data.masks import Mask, mask_image
 from bloodcell.data.micrographs import as_copy
-from bloodcell.errors import InputError
 
 # Images that are decoded before they are handed on: keeps all threads busy and takes little memory.
 BLOCK = 512

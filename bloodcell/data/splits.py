@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 from sklearn.utils import resample
 
+from bloodcell.common.errors import InputError
 from bloodcell.data.index import Index, IntArray
-from bloodcell.errors import InputError
 
 # The paper's test set: "250 images a class".
 PAPER_TEST_PER_CLASS = 250

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
-from bloodcell.errors import InputError
+from bloodcell.common.errors import InputError
 
 
 class RandomView(v2.Transform):  # type: ignore[misc]  # torchvision has no types

@@ -2,20 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 from PIL import Image
 
+from bloodcell.common.files import replacing
 from bloodcell.evidence.calibration import ReliabilityBin
-from bloodcell.files import replacing
 
 TRAIN_COLOUR, VAL_COLOUR = "#8a5a9e", "#d1495b"
 Floats = npt.NDArray[np.float64]
@@ -189,40 +187,6 @@ def reliability_diagram(bins: Sequence[ReliabilityBin], title: str) -> Figure:
     return figure
 
 
-def overlap_sheet(
-    pictures: Sequence[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]],
-    shifts: Sequence[tuple[int, int]],
-    captions: Sequence[Sequence[str]],
-    titles: Sequence[str],
-) -> Figure:
-    """Pairs of photographs side by side, two pairs to a row, with a frame around the part that both show.
-
-    Args:
-        pictures: uint8, shape (H, W, 3) each; may be empty.
-        shifts: A point at (x, y) in the second is at (x, y) + shift in the first, in pixels.
-        captions: One for each picture of a pair.
-        titles: One per pair.
-
-    Returns:
-        The figure.
-    """
-    columns = 4
-    rows = max(1, -(-len(pictures) // 2))
-    figure = Figure(figsize=(1.9 * columns, 1.75 * rows + 0.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    for number, (pair, (x, y), words, title) in enumerate(zip(pictures, shifts, captions, titles, strict=True)):
-        for side, (picture, sign) in enumerate(zip(pair, (1, -1), strict=True)):
-            axes = figure.add_subplot(rows, columns, 2 * number + side + 1)
-            axes.imshow(picture)
-            axes.set_axis_off()
-            height, width = picture.shape[:2]
-            corner = (max(sign * x, 0), max(sign * y, 0))
-            size = (width - abs(x), height - abs(y))
-            axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=VAL_COLOUR, lw=1.5))
-            axes.set_title(f"{words[side]}\n{title if side == 0 else ' '}", fontsize=5.5)
-    return figure
-
-
 def image_grid(images: Sequence[npt.NDArray[np.uint8]], captions: Sequence[str], title: str) -> Figure:
     """Micrographs with a caption each, four to a row.
 
@@ -245,44 +209,6 @@ def image_grid(images: Sequence[npt.NDArray[np.uint8]], captions: Sequence[str],
         axes.imshow(image)
         axes.set_title(caption, fontsize=8)
     figure.suptitle(title if images else f"{title}: none", fontsize=10)
-    return figure
-
-
-def ladder(rows: Sequence[Mapping[str, Any]], rungs: Mapping[str, str]) -> Figure:
-    """Balanced accuracy of each model on each rung, on held-out copies and on originals, with intervals.
-
-    Args:
-        rows: ``model``, ``rung``, and for the views ``twin`` and ``original`` a ``balanced_acc`` with ``mean``,
-            ``interval`` and ``seeds``.
-        rungs: What each rung is called, from the most to the least flattering.
-
-    Returns:
-        The figure: models from top to bottom, a panel a view.
-    """
-    figure = Figure(figsize=(10.5, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    models = list(dict.fromkeys(str(row["model"]) for row in rows))
-    panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    shades = dict(zip(rungs, ("#d1495b", "#edae49", "#66a182", "#2e4057"), strict=True))
-    for axes, view, name in zip(
-        panels, ("twin", "original"), ("held-out copies", "originals, one a photograph"), strict=True
-    ):
-        for row in rows:
-            one, offset = row[view]["balanced_acc"], 0.18 * (list(rungs).index(row["rung"]) - (len(rungs) - 1) / 2)
-            place = models.index(row["model"]) + offset
-            low, high = one["interval"]
-            axes.plot([low, high], [place, place], color=shades[row["rung"]], lw=2.2, alpha=0.55)
-            axes.plot(one["seeds"], [place] * len(one["seeds"]), "|", color=shades[row["rung"]], ms=7)
-            axes.plot([one["mean"]], [place], "o", color=shades[row["rung"]], ms=5.5)
-        axes.axvline(0.25, color="grey", ls=":", lw=1)
-        axes.text(0.258, -0.75, "guessing", color="grey", fontsize=8, va="top")
-        axes.set(xlim=(0, 1.02), xlabel="balanced accuracy", ylim=(len(models) - 0.5, -0.8))
-        axes.set_title(f"tested on {name}", fontsize=10)
-        axes.grid(axis="x", alpha=0.25)
-    panels[0].set_yticks(range(len(models)), models)
-    handles = [Line2D([], [], color=shades[key], marker="o", lw=2.2, label=name) for key, name in rungs.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9, title="split")
-    figure.suptitle("Same net, same recipe, same number of training images, another split", fontsize=11)
     return figure
 
 

@@ -17,7 +17,7 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from bloodcell.errors import InputError
+from bloodcell.common.errors import InputError
 from bloodcell.model.rewrites import faster
 
 # What every step is given: images (N, 3, H, W) float, labels (N,) int64, rows of the index (N,) int64.

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from bloodcell.errors import InputError
+from bloodcell.common.errors import InputError
 from bloodcell.model.weights import load_matching
 
 # Where dropout may stand, in the order of the data; "flatten" means before both dense layers.

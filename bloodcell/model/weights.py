@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bloodcell.errors import InputError
+from bloodcell.common.errors import InputError
 
 log = logging.getLogger(__name__)
 

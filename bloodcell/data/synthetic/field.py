@@ -4,20 +4,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
+from bloodcell.common.errors import InputError
 from bloodcell.data.synthetic.cells import CLASSES, KINDS, white_cell
-from bloodcell.data.synthetic.paint import (
-    HEIGHT,
-    WIDTH,
-    Draw,
-    Floats,
-    absorb,
-    cover,
-    ellipse,
-    patch,
-    swell,
-    tint,
-)
-from bloodcell.errors import InputError
+from bloodcell.data.synthetic.paint import HEIGHT, WIDTH, Draw, Floats, absorb, cover, ellipse, patch, swell, tint
 
 RED_RADIUS = 23.0  # pixels at scale 1: a red cell of 7.5 um is about 46 pixels wide in a 320x240 frame
 RED_COLOUR = (0.83, 0.66, 0.64)

@@ -1,0 +1,46 @@
+"""Compare a training epoch with plain PyTorch, Keras and the machine's ceiling: ``python -m bloodcell.bench``."""
+
+import argparse
+from pathlib import Path
+
+from bloodcell.config.command import run_command
+from bloodcell.studies.bench.measure import bench, bench_overhead
+
+HELP = """\
+Every row is a process of its own, in turn, several rounds; the first epoch of each is left out. All train the paper's
+net (32/64/128 + dense 128) on the same images at 128x128 in batches of 32, with rotation, zoom, shift and flips. The
+images are the real ones where they can be found, else rendered smears. Run it with nothing else running.
+
+  make bench
+  python -m bloodcell.bench --images 640 --rounds 1      a first look, in under ten minutes
+"""
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bloodcell.bench",
+        description="Time a training epoch here, in plain PyTorch and in Keras, and what the machine could do.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--images", type=int, default=2560, help="training images of an epoch (default: 2560)")
+    parser.add_argument("--rounds", type=int, default=3, help="times that every row is run (default: 3)")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of a run; the first is left out (default: 2)")
+    parser.add_argument("--out", type=Path, default=Path("results/bench.json"), help="default: results/bench.json")
+    parser.add_argument(
+        "--overhead", action="store_true", help="measure the cost of the Trainer alone again, into the same file"
+    )
+    words = parser.parse_args()
+    for name in ("images", "rounds", "epochs"):
+        least = 2 if name == "epochs" else 1
+        if getattr(words, name) < least:
+            parser.error(f"--{name}: expected a number from {least}, got {getattr(words, name)}")
+    if words.overhead:
+        run_command(lambda: bench_overhead(words.rounds, words.out))
+        return
+    run_command(lambda: bench(words.images, words.rounds, words.epochs, words.out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""How long an epoch takes here and elsewhere: each row of the table is a program of its own."""

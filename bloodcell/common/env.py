@@ -1,0 +1,36 @@
+"""Where things are, and every environment variable that is read.
+
+===================  =====================================================  ==========================
+variable             meaning                                                default
+===================  =====================================================  ==========================
+``BLOODCELL_DATA``   the Kaggle set, any of its folders; only read           looked for in the cache
+``BLOODCELL_CACHE``  what can be had again: downloads, pixels, file digests  the user's cache folder
+``BLOODCELL_SWEPT``  the keys that a sweep varies; set for each job by it    set by the sweep alone
+===================  =====================================================  ==========================
+"""
+
+import os
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+DATA = "BLOODCELL_DATA"
+CACHE = "BLOODCELL_CACHE"
+SWEPT = "BLOODCELL_SWEPT"
+
+PACKAGE = Path(__file__).parent.parent
+CHECKOUT = PACKAGE.parent  # meaningful in a checkout only; an installed wheel has neither results nor README
+# A wheel carries the configs inside the package; in a checkout they stand beside it.
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else CHECKOUT / "conf"
+RESULTS = CHECKOUT / "results"
+
+
+def cache_dir() -> Path:
+    """Return the folder of what can be had again: ``BLOODCELL_CACHE``, else the user's cache folder.
+
+    A cache that an earlier version made in ``~/.cache/bloodcell`` is kept in use on every system.
+    """
+    if own := os.environ.get(CACHE):
+        return Path(own).expanduser().absolute()
+    before = Path(os.path.expanduser("~/.cache/bloodcell"))  # noqa: PTH111 (leaves ~ alone where there is no home)
+    return before if before.is_dir() else user_cache_path("bloodcell").absolute()

@@ -1,0 +1,43 @@
+"""TODO evidence/pages.py."""
+
+import base64
+import mimetypes
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+STYLE = """
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 980px; margin: 2em auto; padding: 0 1em; color: #222 }
+h1, h2, h3 { line-height: 1.25 } h2 { margin-top: 2em; border-bottom: 1px solid #ddd }
+table { border-collapse: collapse; margin: 1em 0; font-size: 14px; display: block; overflow-x: auto }
+td, th { padding: .35em .7em; vertical-align: top }
+tr { border-bottom: 1px solid #e4e4e4 } th { text-align: left } img { max-width: 100% } code { background: #f3f0f5 }
+"""
+
+
+def page(markdown: str, folder: Path, way: str) -> str:
+    """Markdown as one HTML page with its pictures inside.
+
+    Args:
+        markdown: The text; raw HTML in it is shown, not obeyed.
+        folder: Where its pictures are.
+        way: How its links lead there from the page.
+    """
+    from markdown_it import MarkdownIt
+
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
+
+    def inside(found: re.Match[str]) -> str:
+        path = folder / found[1]
+        kind = mimetypes.guess_type(path.name)[0]
+        return f'src="data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"'
+
+    body = re.sub(r'src="([^":]+)"', inside, body)
+    body = re.sub(r'href="(?!https?:)([^"]+)"', rf'href="{way}/\1"', body)
+    title = markdown.splitlines()[0].lstrip("# ")
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))

@@ -1,0 +1,132 @@
+"""Show every run below a folder, by setting or each, and compare them: ``python -m bloodcell.runs [DIR ...]``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from bloodcell.common.env import CHECKOUT, RESULTS
+from bloodcell.common.errors import InputError
+from bloodcell.common.files import write_text
+from bloodcell.config.command import run_command
+from bloodcell.studies.paper.readme import write_readme
+from bloodcell.tracking.page import markdown, write_page, write_table
+from bloodcell.tracking.pairs import compare
+from bloodcell.tracking.query import check_known, choose_metrics, choose_order, sort_runs, sort_settings, where
+from bloodcell.tracking.reader import Run, find_runs, read_run, read_runs
+from bloodcell.tracking.save import save
+from bloodcell.tracking.settings import REPEATED, split_settings
+from bloodcell.tracking.table import pairs_sheet, runs_sheet, settings_sheet
+from bloodcell.tracking.terminal import print_runs, show
+
+__all__ = ["main", "print_runs", "read_runs"]
+
+HELP = """\
+A row is a setting: runs that differ in their seed and fold alone, whatever chose the rest. Settings are sorted by
+the validation metric, and never by a test metric unless you ask; choose by validation, then read the test.
+
+  python -m bloodcell.runs runs/lr-sweep                          settings, best first
+  python -m bloodcell.runs runs/lr-sweep --each --where state=failed
+  python -m bloodcell.runs runs --where data.source=blood_cells --where 'val/balanced_acc>0.8'
+  python -m bloodcell.runs runs/lr-sweep --compare optim.lr=0.001    that setting against every other
+  python -m bloodcell.runs runs/lr-sweep --compare --html runs/lr.html
+  python -m bloodcell.runs --diff runs/train/A runs/train/B
+"""
+
+
+def main() -> None:
+    """The command."""
+    words = _parser().parse_args(_joined(sys.argv[1:]))
+    run_command(lambda: _run(words))
+
+
+def _run(words: argparse.Namespace) -> None:
+    if words.readme:
+        write_readme(CHECKOUT / "README.md", RESULTS)
+    elif words.diff:
+        from bloodcell.tracking.difference import differences
+
+        for sheet in differences(*words.diff):
+            show(sheet)
+    else:
+        _show_table(read_all(words.root), words)
+
+
+def _show_table(everything: Sequence[Run], words: argparse.Namespace) -> None:
+    """Filter, group, sort and compare; print the tables, and write them where asked to."""
+    runs = where(everything, words.where)
+    order = choose_order(runs, words.sort)
+    metrics = choose_metrics(runs, words.metric, order)
+    further = [key for key in words.over.split(",") if key]
+    for key in further:
+        check_known(runs, key, f"--over {key}")
+    settings = sort_settings(split_settings(runs, (*REPEATED, *further)), order)
+    each = runs_sheet(sort_runs(runs, order), metrics, order)
+    tables = [each if words.each else settings_sheet(settings, metrics, order)]
+    if words.compare is not None:
+        compared = next(iter([*words.metric, *metrics]), "")
+        tables.append(pairs_sheet(compare(settings, compared, words.compare), settings, compared))
+    for sheet in tables:
+        show(sheet)
+    if words.csv:
+        write_table(words.csv, tables[0])
+    if words.markdown:
+        write_text(words.markdown, markdown(tables))
+    if words.html:
+        drawn = order.by if any(order.by in run.metrics for run in runs) else next(iter(metrics), "")
+        write_page(words.html, tables if words.each else [*tables, each], settings, drawn)
+    if words.save:
+        save(runs, words.save)
+
+
+def read_all(roots: Sequence[Path]) -> list[Run]:
+    """Read every run below some folders, each once, with a bar on the terminal while it takes time."""
+    paths = list(dict.fromkeys(path for root in roots for path in find_runs(root)))
+    screen = Console(stderr=True)
+    shown = track(paths, "reading runs", console=screen, transient=True, disable=not screen.is_terminal)
+    runs = [run for run in map(read_run, shown) if run is not None]
+    if not runs:
+        raise InputError(
+            " ".join(map(str, roots)), expected="a run that can be read", got="none", fix="see the lines above"
+        )
+    return runs
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bloodcell.runs",
+        description="Show the runs below a folder as a table.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("root", nargs="*", default=[Path("runs")], metavar="DIR", type=Path, help="look below these (default: runs)")
+    add("--each", action="store_true", help="a row per run instead of a row per setting")
+    add("--metric", action="append", default=[], metavar="NAME", help="show this metric; may be repeated")
+    add("--sort", metavar="NAME", help="sort by a metric or key, lowest first; -NAME: highest first")
+    add("--where", action="append", default=[], metavar="KEY=VALUE", help="keep these runs; also != > < >= <=")
+    add("--over", default="", metavar="KEY,...", help="average over these keys too, beside seed and data.fold")
+    add("--compare", nargs="?", const="", metavar="KEY=VALUE", help="test that setting against the others; alone: all")
+    add("--diff", nargs=2, metavar=("RUN_A", "RUN_B"), type=Path, help="two runs side by side, and nothing else")
+    add("--csv", metavar="FILE", type=Path, help="write the table with every digit")
+    add("--markdown", metavar="FILE", type=Path, help="write the tables as Markdown")
+    add("--html", metavar="FILE", type=Path, help="write one page: tables, every run, and what each key did")
+    add("--save", metavar="OUT", type=Path, help="write evidence to commit, as results/readings")
+    add("--readme", action="store_true", help="rewrite the tables of the README from results/, and nothing else")
+    return parser
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """``--sort -NAME`` as one word, which argparse would take for an unknown option."""
+    joined = list(words)
+    for place in range(len(joined) - 2, -1, -1):
+        if joined[place] == "--sort":
+            joined[place : place + 2] = [f"--sort={joined[place + 1]}"]
+    return joined
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""TODO studies/audit/run.py."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from omegaconf import DictConfig
+
+from bloodcell.common.files import write_json, write_text
+from bloodcell.studies.audit.checks import Audited, Finding, look_for_all, readable
+from bloodcell.studies.audit.page import page
+
+if TYPE_CHECKING:
+    from bloodcell.data.datamodule import BloodCells
+    from bloodcell.data.index import IntArray, StrArray
+    from bloodcell.studies.audit.inspection import Look
+
+
+def audit(cfg: DictConfig, out: Path) -> list[Finding]:
+    """Audit a data set and write the page.
+
+    Args:
+        cfg: The composed config (``conf/audit.yaml``).
+        out: Folder for ``audit.html`` and ``audit.json``.
+
+    Returns:
+        The findings, worst first; without a leak that was waived.
+
+    Raises:
+        InputError: If the data cannot be found or split.
+    """
+    from bloodcell.config.instantiate import build
+
+    data: BloodCells = build(cfg.data, "data")
+    others: list[str] = []
+    data.find(others)
+    findings = look_for_all(seen := _look(data, others))
+    waived = bool(cfg.audit.allow_leak) and findings[0].level == "leak"
+    content = {
+        "data": readable(str(data.index.root)),
+        "protocol": data.split.protocol,
+        "caveat": data.split.caveat,
+        "images": {name: int((seen.side == name).sum()) for name in ("train", "validation", "test")},
+        "groups_known": seen.known,
+        "leak_waived": waived,
+        "findings": [{"level": one.level, "title": one.title, "says": one.says, **one.numbers} for one in findings],
+    }
+    write_json(out / "audit.json", content)
+    write_text(out / "audit.html", page(content, findings, seen))
+    _print(findings, waived)
+    print(f"page:    {out / 'audit.html'}\nnumbers: {out / 'audit.json'}", flush=True)
+    return [one for one in findings if not (waived and one.level == "leak")]
+
+
+def _look(data: "BloodCells", others: list[str]) -> Audited:
+    from bloodcell.common.console import progress_bar
+    from bloodcell.studies.audit.duplicates import copies, joined
+    from bloodcell.studies.audit.inspection import inspect
+
+    split, workers = data.split, os.cpu_count() or 1
+    parts = {"train": split.train, "validation": split.val if split.choice else split.val[:0], "test": split.test}
+    rows = np.concatenate(list(parts.values()))
+    side = np.repeat(list(parts), [len(part) for part in parts.values()])
+    with progress_bar() as progress:
+
+        def steps(what: str, total: int) -> Callable[[], None]:
+            task = progress.add_task(what, total=total)
+            return lambda: progress.advance(task)
+
+        looks = inspect(data.index, rows, workers, steps("looking at files", len(rows)))
+        named = _named(data, rows, looks)
+        # Groups that a user names say what belongs together; that nothing else does is to be seen.
+        asked = np.arange(len(rows)) if data.source == "folder" else np.flatnonzero(named == "")
+        pairs = copies(data.index, rows, looks, asked, workers, steps)
+    return Audited(data, rows, side, looks, joined(named, looks, pairs), named, pairs, others)
+
+
+def _named(data: "BloodCells", rows: "IntArray", looks: "Sequence[Look]") -> "StrArray":
+    """Groups known beforehand; the lineage table knows nothing of a file with other bytes than it saw."""
+    if data.source != "blood_cells":
+        return data.index.group[rows]
+    from bloodcell.data.lineage_table import read_lineage
+
+    images = read_lineage(data.tables).images
+    files = [images.get(str(file)) for file in data.index.file[rows]]
+    changed = [file is not None and file.sha256 != look.sha256 for file, look in zip(files, looks, strict=True)]
+    return np.where(changed, "", data.index.group[rows])
+
+
+def _print(findings: Sequence[Finding], waived: bool) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    colours = {"leak": "bold red", "broken": "bold red", "look": "yellow", "known": "cyan", "fine": "green"}
+    table = Table("", "question", "answer", title="audit", title_justify="left", show_lines=True)
+    for one in findings:
+        table.add_row(f"[{colours[one.level]}]{one.level}[/]", one.title, escape(one.says))
+    Console().print(table)
+    if waived:
+        print("the overlap between test and training data is WAIVED by audit.allow_leak=true")

@@ -1,0 +1,64 @@
+"""The data pipeline alone: filling the cache, mapping it, and batches of later epochs; and the memory it takes."""
+
+import argparse
+import json
+import time
+from itertools import pairwise
+from pathlib import Path
+
+from bloodcell.data.datamodule import BloodCells
+from bloodcell.studies.bench.work import BATCH, MEAN, ROTATION, SHIFT, SIZE, STD, ZOOM
+from bloodcell.training.machine import keep_freed_memory
+
+
+def measure(root: Path, side: int) -> dict[str, float]:
+    """Seconds of set-up and of two epochs over the training images, and memory, of one process.
+
+    Args:
+        root: Folder with ``train``, ``val`` and ``test``.
+        side: Height and width to decode to, in pixels.
+
+    Returns:
+        ``images`` in all and to ``train`` on; ``setup`` from the folder to the first batch (the cache is filled if it
+        does not hold the images), ``gather`` of an epoch of batches, ``prepare`` of one that is augmented as well, in
+        seconds; ``private`` memory in bytes, which leaves out what is mapped from files.
+    """
+    keep_freed_memory()
+    data = BloodCells(
+        "folder",
+        str(root),
+        image_size=(side, side),
+        batch_size=BATCH,
+        augment={"rotation": ROTATION, "zoom": ZOOM, "shift": SHIFT, "flip": True},
+        mean=[MEAN] * 3,
+        std=[STD] * 3,
+    )
+    laps = [time.perf_counter()]
+    data.setup()
+    laps.append(time.perf_counter())
+    for chosen in data.train_dataloader():
+        data.gather(chosen.rows)
+    laps.append(time.perf_counter())
+    for chosen in data.train_dataloader():
+        data.prepare(chosen, epoch=0, training=True)
+    laps.append(time.perf_counter())
+    setup, gather, prepare = (after - before for before, after in pairwise(laps))
+    counts = {"images": len(data.index), "train": len(data.split.train)}
+    return {**counts, "setup": setup, "gather": gather, "prepare": prepare, "private": private_memory()}
+
+
+def private_memory() -> int:
+    """Bytes of memory of this process that are not pages of files; 0 where the system does not say."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:")), 0)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--side", type=int, default=SIZE[0])
+    words = parser.parse_args()
+    print(json.dumps(measure(words.root, words.side)))

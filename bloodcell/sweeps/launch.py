@@ -1,0 +1,91 @@
+"""A sweep: which jobs it has, where each of them lives, and how they fared."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from bloodcell.common.env import SWEPT
+from bloodcell.config.compose import quoted
+from bloodcell.sweeps.names import REPEATED, job_name, slug
+from bloodcell.tracking.status import DONE, read_status
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep.
+
+    Attributes:
+        run_dir: Where it writes.
+        setting: What distinguishes it from the other jobs, by key.
+    """
+
+    run_dir: Path
+    setting: dict[str, str]
+
+
+class Launch(Callback):
+    """Hydra's callback that settles the directory of a sweep and notes its jobs, before any of them runs."""
+
+    # Hydra makes the callback by itself and shows it to nobody: what it noted stays here for `reported`.
+    jobs: tuple[Job, ...] = ()
+    metric = ""
+    tested = True
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Compose every job, for its directory; and settle in ``config`` where all of them are."""
+        if config.hydra.sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
+            return  # another sweeper tells its jobs as it goes
+        params = config.hydra.sweeper.params or {}
+        loader = GlobalHydra.instance().config_loader()
+        typed = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
+        try:
+            words = OverridesParser.create(loader).parse_overrides(typed)
+            (batch,) = BasicSweeper.split_arguments(words, None)
+            typed_keys = [word.get_key_element() for word in words]
+            swept = [word.get_key_element() for word in words if word.is_sweep_override()]
+            varied = list(dict.fromkeys([*params, *swept, *(key for key in REPEATED if key in typed_keys)]))
+            _settle_directory(
+                config, [word for word in batch[0] if word.partition("=")[0] not in (*varied, "name")], varied
+            )
+            Launch.jobs = tuple(_jobs(config, loader, batch, varied))
+        except (HydraException, ValueError):
+            return  # the sweeper says the same in a moment
+        Launch.metric, Launch.tested = config.monitor.metric, config.test
+        done = sum(read_status(job.run_dir)["state"] in DONE for job in Launch.jobs)
+        before = f", {done} done before" if done else ""
+        print(f"sweep: {len(Launch.jobs)} jobs in {config.hydra.sweep.dir}{before}", flush=True)
+
+
+def _jobs(config: DictConfig, loader: ConfigLoader, batch: Sequence[Sequence[str]], varied: Sequence[str]) -> list[Job]:
+    from rich.console import Console
+    from rich.progress import track
+
+    jobs: dict[Path, Job] = {}
+    shown = Console(stderr=True)
+    for overrides in track(batch, "composing the jobs", console=shown, transient=True, disable=len(batch) < 20):
+        cfg = loader.load_sweep_config(config, list(overrides))
+        run_dir = Path(cfg.hydra.sweep.dir) / cfg.hydra.sweep.subdir
+        values = dict(word.split("=", 1) for word in overrides if "=" in word)
+        jobs[run_dir] = Job(run_dir, {key: values[key] for key in varied if key in values})
+    return list(jobs.values())
+
+
+def _settle_directory(config: DictConfig, fixed: Sequence[str], varied: Sequence[str]) -> None:
+    """Name the sweep by what its jobs share, unless the user named it; and tell the jobs what they do not share."""
+    with read_write(config), open_dict(config):
+        if not any(word.startswith("hydra.sweep.dir=") for word in config.hydra.overrides.hydra):
+            config.hydra.sweep.dir = f"{config.hydra.sweep.dir}/{slug(fixed) or 'defaults'}"
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(config.hydra.sweep.dir)}")
+        config.hydra.overrides.hydra.append(f"+hydra.job.env_set.{SWEPT}={quoted(' '.join(varied))}")
+
+
+OmegaConf.register_new_resolver("job_name", job_name, replace=True)

@@ -1,0 +1,98 @@
+"""TODO sweeps/progress.py."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from hydra.errors import HydraException
+
+from bloodcell.common.files import read_json
+from bloodcell.sweeps.launch import Job, Launch
+from bloodcell.tracking.status import DONE, read_status
+
+POLL = 1.0  # seconds
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Say how the jobs of a sweep fare while they run, and end with a table of all of them.
+
+    Raises:
+        SystemExit: With 1, if a job failed or was not done.
+    """
+    Launch.jobs = tuple[Job, ...]()
+    ended = threading.Event()
+    watch = threading.Thread(target=_watch, args=(ended,), daemon=True)
+    watch.start()
+    try:
+        yield
+    except HydraException:
+        raise  # nothing was launched
+    except BaseException:
+        if any(read_status(one.run_dir)["state"] != "not started" for one in Launch.jobs):
+            _report(Launch.jobs, Launch.metric)
+        raise
+    finally:
+        ended.set()
+        watch.join()
+    if not _report(Launch.jobs, Launch.metric):
+        raise SystemExit(1)
+
+
+def _watch(ended: threading.Event) -> None:
+    """Print a line whenever jobs have ended, with the time that is left at their pace."""
+    while not Launch.jobs:
+        if ended.wait(POLL):
+            return
+    started = time.time()
+    waiting = [job for job in Launch.jobs if read_status(job.run_dir)["state"] not in DONE]
+    total = len(waiting)
+    while not ended.wait(POLL):
+        before = len(waiting)
+        waiting = [job for job in waiting if not _ended_since(job.run_dir / "status.json", started)]
+        if len(waiting) < before and waiting:
+            gone = total - len(waiting)
+            left = timedelta(seconds=round((time.time() - started) / gone * len(waiting)))
+            print(f"sweep: {gone} of {total} jobs ended, about {left} left", flush=True)
+
+
+def _ended_since(status: Path, started: float) -> bool:
+    return status.is_file() and status.stat().st_mtime > started and read_json(status)["state"] != "running"
+
+
+def _report(jobs: Sequence[Job], metric: str) -> bool:
+    """Print a table of all jobs.
+
+    Returns:
+        Whether none failed and none is left to do; a job that another process is at is that one's to report.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*(jobs[0].setting if jobs else ()), metric, "state", "time", "why", title_justify="left")
+    counts: Counter[str] = Counter()
+    for job in jobs:
+        status = read_status(job.run_dir)
+        counts[status["state"]] += 1
+        value, seconds = _outcome(job.run_dir, metric) if status["state"] == "ok" else ("", "")
+        why = str(status.get("error", ""))
+        table.add_row(*map(escape, job.setting.values()), value, status["state"], seconds, escape(why))
+    if jobs:
+        table.title = f"sweep: {', '.join(f'{number} {state}' for state, number in counts.items())}"
+        Console().print(table)
+        if not Launch.tested:
+            print("the test images were not looked at; to test a chosen job once: make evaluate RUN=DIR")
+        print(f"settings over seeds and folds: make runs ARGS={jobs[0].run_dir.parent}", flush=True)
+    return set(counts) <= {*DONE, "running"}
+
+
+def _outcome(run_dir: Path, metric: str) -> tuple[str, str]:
+    """The metric of a finished job and how long it took, for the table."""
+    metrics, record = read_json(run_dir / "metrics.json"), read_json(run_dir / "manifest.json")
+    value = f"{metrics[metric]:.4f}" if metric in metrics else ""
+    return value, str(timedelta(seconds=round(record.get("wall_seconds", 0))))

@@ -1,0 +1,184 @@
+"""TODO sweeps/study.py."""
+
+import hashlib
+import logging
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from bloodcell.common.errors import InputError
+from bloodcell.common.files import read_json
+from bloodcell.config.compose import composed
+from bloodcell.sweeps.names import job_name
+from bloodcell.sweeps.space import Space
+from bloodcell.tracking.status import DONE, read_status
+from bloodcell.training.job import run_once
+
+if TYPE_CHECKING:
+    import optuna
+
+
+LOCKS = ".locks"  # in the study's folder: one of the study, and one of each trial while somebody is at it
+
+
+SHOWN = 10
+
+
+HOPELESS = 3  # so many trials, all failed, and the search stops
+
+
+def search(space: Space, trials: int, seed: int, prune: bool) -> None:
+    """Do trials until the study has so many; several processes may be at it.
+
+    Args:
+        space: What is searched.
+        trials: How many trials the study shall have, earlier ones counted in.
+        seed: Of the proposals.
+        prune: Whether to stop bad trials early.
+
+    Raises:
+        InputError: If the first trials all fail.
+    """
+    from optuna.trial import TrialState
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    study, begun, mine = open_study(space, prune), time.monotonic(), 0
+    while (taken := _take(study, space, trials, seed)) is not None:
+        trial, lock = taken
+        try:
+            why = _try(study, space, trial, prune)
+        finally:
+            lock.release()
+        mine += 1
+        ended = [one for one in _trials(study) if one.state.is_finished()]
+        if len(ended) >= HOPELESS and all(one.state == TrialState.FAIL for one in ended):
+            raise InputError("search", expected="trials that end well", got=f"{HOPELESS} failures", fix=why)
+        left = timedelta(seconds=round((time.monotonic() - begun) / mine * max(trials - len(ended), 0)))
+        print(f"search: {len(ended)} of {trials} trials, {_best(study)}, about {left} left at this pace", flush=True)
+
+
+def _try(study: "optuna.Study", space: Space, trial: "optuna.Trial", prune: bool) -> str:
+    """Run what a trial proposes and tell the study how it went.
+
+    Returns:
+        Why it has no value; empty if it has one.
+    """
+    from optuna.trial import TrialState
+
+    from bloodcell.sweeps.pruning import Pruning, report_epochs
+
+    chosen = {key: str(value) for key, value in trial.params.items()}
+    overrides = [*space.fixed, *(f"{key}={value}" for key, value in chosen.items())]
+    cfg = composed(overrides)
+    run_dir = space.folder / job_name(overrides, " ".join(space.axes), _root_=cfg)
+    trial.set_user_attr("run", run_dir.name)
+    if read_status(run_dir)["state"] in DONE:
+        report_epochs(trial, space.metric, run_dir)
+    run_once(cfg, run_dir, overrides, chosen, [Pruning(trial, space.metric, run_dir)] if prune else [])
+    while (status := read_status(run_dir))["state"] == "running":
+        time.sleep(1)  # the same proposal, which another process is at: its value is this one's too
+    found = read_json(run_dir / "metrics.json") if status["state"] == "ok" else {}
+    if space.metric in found:
+        study.tell(trial, float(found[space.metric]))
+        return ""
+    study.tell(trial, state=TrialState.PRUNED if status["state"] == "pruned" else TrialState.FAIL)
+    return str(status.get("error", f"no {space.metric} in metrics.json"))
+
+
+def open_study(space: Space, prune: bool) -> "optuna.Study":
+    """The study beside its runs: made, or gone on with."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    (space.folder / LOCKS).mkdir(parents=True, exist_ok=True)
+    content = repr((sorted((key, repr(axis)) for key, axis in space.axes.items()), space.metric, sorted(space.fixed)))
+    with FileLock(space.folder / LOCKS / "study"):  # two processes would both make its tables
+        return optuna.create_study(
+            storage=f"sqlite:///{(space.folder / 'study.db').resolve()}",
+            study_name=hashlib.sha256(content.encode()).hexdigest()[:12],  # another space is another study
+            load_if_exists=True,
+            direction="maximize" if space.mode == "max" else "minimize",
+            pruner=optuna.pruners.MedianPruner(n_warmup_steps=1) if prune else optuna.pruners.NopPruner(),
+        )
+
+
+def _take(study: "optuna.Study", space: Space, trials: int, seed: int) -> "tuple[optuna.Trial, FileLock] | None":
+    """The next trial, and the lock that tells others that somebody is at it; ``None`` if there are enough.
+
+    A trial whose process is gone is taken up first, as a new one with its values: its run goes on from its last
+    checkpoint.
+    """
+    import optuna
+    from optuna.trial import TrialState
+
+    locks = space.folder / LOCKS
+    with FileLock(locks / "study"):
+        for one in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+            try:
+                with FileLock(locks / f"trial-{one.number}", blocking=False):
+                    study.tell(one.number, state=TrialState.FAIL)
+                    study.enqueue_trial(one.params, user_attrs={"again": one.number})
+            except Timeout:
+                continue
+        waiting = study.get_trials(deepcopy=False, states=[TrialState.WAITING])
+        count = len(_trials(study))
+        if not waiting and count >= trials:
+            return None
+        # A sampler anew for each trial: what is proposed then depends on the trials so far alone, and a search that
+        # was stopped goes on as one that was not.
+        study.sampler = optuna.samplers.TPESampler(seed=seed * 10_007 + count, constant_liar=True)
+        trial = study.ask(dict(space.axes))
+        lock = FileLock(locks / f"trial-{trial.number}")
+        lock.acquire()
+        return trial, lock
+
+
+def _trials(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
+    """Trials of the study without those that were taken up again as another one."""
+    found = study.get_trials(deepcopy=False)
+    before = {one.user_attrs.get("again") for one in found}
+    return [one for one in found if one.number not in before]
+
+
+def _best(study: "optuna.Study") -> str:
+    try:
+        return f"best {study.best_value:.4f} by {study.best_trial.user_attrs['run']}"
+    except ValueError:
+        return "none finished"
+
+
+def show(study: "optuna.Study", space: Space) -> None:
+    """Print the best trials, which keys mattered, and how the winner is tested."""
+    import optuna
+    from optuna.trial import TrialState
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    if not done:
+        raise InputError(
+            str(space.folder), expected="a trial that ended", got="none", fix="see status.json of the runs"
+        )
+    states = [one.state.name.lower() for one in _trials(study)]
+    counts = ", ".join(f"{states.count(name)} {name}" for name in dict.fromkeys(states))
+    done.sort(key=lambda one: one.value or 0.0, reverse=space.mode == "max")
+    runs = {one.user_attrs["run"]: one for one in done}  # the same proposal is the same run
+    table = Table(*space.axes, space.metric, "run", title=f"search: {counts}", title_justify="left")
+    for one in list(runs.values())[:SHOWN]:
+        table.add_row(
+            *(_short(one.params[key]) for key in space.axes), f"{one.value:.4f}", escape(one.user_attrs["run"])
+        )
+    Console().print(table)
+    if len(done) > 1 and len({one.value for one in done}) > 1:
+        weights = optuna.importance.get_param_importances(study)
+        print("share of the spread: " + ", ".join(f"{key} {share:.0%}" for key, share in weights.items()))
+    winner = space.folder / done[0].user_attrs["run"]
+    print(f"to test the winner once: make evaluate RUN={winner}")
+    print(f"all runs: make runs ARGS={space.folder}", flush=True)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,107 @@
+"""TODO tracking/manifest.py."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "bloodcell",
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "hydra-core",
+    "omegaconf",
+    "tensorboard",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pillow",
+)
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def manifest(seeds: Mapping[str, int], data: Mapping[str, object]) -> dict[str, Any]:
+    """What one has to know to run the same again.
+
+    Args:
+        seeds: Every seed by its key.
+        data: What the datamodule says of the data (fingerprint, counts, protocol, ...).
+
+    Returns:
+        Command line, git commit, versions, hardware, seeds and data; wall time is added at the end.
+    """
+    return {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "started": now(),
+        "git": _git(),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "hardware": {
+            "machine": platform.machine(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            **_as_torch_sees_it(),
+        },
+        "seeds": dict(seeds),
+        "data": dict(data),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    if "torch" in sys.modules:
+        import torch
+
+        found["torch"] = torch.__version__  # with the build, as 2.14.1+cu130
+    return found
+
+
+def _as_torch_sees_it() -> dict[str, object]:
+    """Threads, instruction set and GPU; nothing for a command that does without torch."""
+    if "torch" not in sys.modules:
+        return {}
+    import torch
+
+    return {
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _git() -> dict[str, object]:
+    """Commit and dirty flag of the checkout that the package was imported from."""
+
+    def git(*words: str) -> str:
+        where = Path(__file__).parent
+        return subprocess.run(
+            ["git", *words], cwd=where, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")

@@ -1,0 +1,88 @@
+"""Runs as evidence to commit (``--save OUT``), and the README's tables from what is committed (``--readme``)."""
+
+import shutil
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bloodcell.common.files import write_json, write_text
+from bloodcell.tracking.reader import Run
+
+# Where a run measured several things, these are shown first.
+SHOWN = ("test/balanced_acc", "test/macro_f1", "test/acc", "probe/trains", "probe/steps", "probe/loss")
+
+
+def evidence_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+    """The table that is committed, one row per setting: what was typed differently, then each metric over the seeds.
+
+    It is plainer than the table of the command, so that committed ones stay as they are.
+
+    Args:
+        runs: At least one.
+
+    Returns:
+        Header and rows; a metric of several seeds is ``mean (lowest to highest)``.
+    """
+    keys = [key for key in dict.fromkeys(key for run in runs for key in run.overrides) if key != "seed"]
+    varied = [key for key in keys if len({run.overrides.get(key) for run in runs}) > 1]
+    names = [name for name in SHOWN if any(name in run.metrics for run in runs)]
+    groups: dict[tuple[str, ...], list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[tuple(run.overrides.get(key, "") for key in varied)].append(run)
+    rows = []
+    for setting, members in groups.items():
+        done = [run for run in members if run.state == "ok"]
+        cells = [_cell([run.metrics[name] for run in done if name in run.metrics]) for name in names]
+        rows.append([*setting, f"{len(done)} of {len(members)}", *cells])
+    return [*varied, "runs done", *names], rows
+
+
+def save(runs: Sequence[Run], out: Path) -> None:
+    """Write what is worth committing, without paths of this machine.
+
+    One run: ``metrics.json``, ``manifest.json``, ``metrics.csv`` and its figures. Several: ``table.md`` and
+    ``runs.json`` with overrides, metrics and manifest of each.
+
+    Args:
+        runs: At least one.
+        out: Folder to write into; made if missing.
+    """
+    if len(runs) == 1:
+        run = runs[0]
+        write_json(out / "metrics.json", run.record)
+        write_json(out / "manifest.json", _portable(run.manifest))
+        shutil.copyfile(run.path / "metrics.csv", out / "metrics.csv")
+        for name in ("confusion_matrix", "loss", "accuracy"):
+            if (run.path / "figures" / f"{name}.png").is_file():
+                shutil.copyfile(run.path / "figures" / f"{name}.png", out / f"{name}.png")
+        return
+    header, rows = evidence_table(runs)
+    lines = [header, ["---"] * len(header), *rows]
+    said = "An empty setting is the experiment's own; a metric of several seeds is mean (lowest to highest).\n\n"
+    write_text(out / "table.md", said + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
+    content = [
+        {
+            "overrides": {key: word for key, word in run.overrides.items() if not word.startswith(("/", "'/"))},
+            "state": run.state,
+            "metrics": run.metrics,
+            "manifest": _portable(run.manifest),
+        }
+        for run in runs
+    ]
+    write_json(out / "runs.json", {"runs": content})
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    mean = f"{statistics.fmean(values):.4g}"
+    return mean if len(set(values)) == 1 else f"{mean} ({min(values):.4g} to {max(values):.4g})"
+
+
+def _portable(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest without the folders of the machine it was written on."""
+    kept = {**manifest, "data": {key: value for key, value in manifest["data"].items() if key != "root"}}
+    kept["command"] = [word for word in manifest["command"] if "=/" not in word and "='/" not in word]
+    return kept

@@ -1,0 +1,91 @@
+"""The run directory: its manifest, its status, its checkpoints."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from bloodcell.common.files import read_json, write_json
+from bloodcell.tracking.manifest import now
+
+DONE = ("ok", "pruned")  # states that are not run again
+LOCK = ".lock"
+PATIENCE = 2.0  # seconds; whoever only asks whether a directory is claimed holds its lock for an instant
+
+
+@contextmanager
+def claim(run_dir: Path) -> Iterator[bool]:
+    """Keep a run directory for this process, so that no two ever write into one.
+
+    The system gives the claim back when the process ends, however it ends.
+
+    Args:
+        run_dir: The run directory; made if missing.
+
+    Yields:
+        Whether it is ours; if not, another process is at work there.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run_dir / LOCK)
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def is_claimed(run_dir: Path) -> bool:
+    """Whether a process is at work in a run directory; yes if nobody but another user could tell."""
+    if not (run_dir / LOCK).is_file():
+        return False
+    try:
+        with FileLock(run_dir / LOCK, blocking=False):
+            return False
+    except (Timeout, PermissionError):
+        return True
+
+
+def is_inside(folder: Path, path: Path) -> bool:
+    """Whether a path leads into a folder."""
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def write_status(run_dir: Path, state: str, **more: object) -> None:
+    """Write ``status.json``.
+
+    Args:
+        run_dir: The run directory.
+        state: ``running``, ``ok``, ``failed``, ``interrupted`` or ``pruned``.
+        **more: Further entries (epoch, error, ...).
+    """
+    write_json(run_dir / "status.json", {"state": state, "time": now(), **more})
+
+
+def read_status(run_dir: Path, *, ours: bool = False) -> dict[str, Any]:
+    """What ``status.json`` says, and what it cannot say by itself.
+
+    Args:
+        run_dir: The run directory.
+        ours: Whether the caller has claimed it.
+
+    Returns:
+        Its entries. ``state`` is ``interrupted`` for a run whose process is gone, and ``not started`` where there
+        is no run.
+    """
+    if not (run_dir / "status.json").is_file():
+        return {"state": "running" if not ours and is_claimed(run_dir) else "not started"}
+    try:
+        status = read_json(run_dir / "status.json")
+    except ValueError:
+        return {"state": "failed", "error": "its status.json cannot be read"}
+    if status["state"] == "running" and (ours or not is_claimed(run_dir)):
+        status["state"] = "interrupted"
+    elif status["state"] == "ok" and not (run_dir / "metrics.json").is_file():
+        status = {**status, "state": "interrupted", "error": "its metrics.json is gone"}
+    return status

@@ -1,0 +1,154 @@
+"""From a config to objects: the data, the classifier, the trainer; and every check that can be made beforehand."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from omegaconf import DictConfig
+
+from bloodcell.common.errors import InputError
+from bloodcell.config.instantiate import build
+from bloodcell.data.datamodule import BloodCells
+from bloodcell.data.describe import SYNTHETIC
+from bloodcell.model.classifier import CellClassifier
+from bloodcell.model.weights import load_matching
+from bloodcell.training.machine import choose_precision, keep_freed_memory
+from bloodcell.training.recorder import RunRecorder
+
+
+def quiet() -> None:
+    """Silence what the libraries say at every run and nobody can act on."""
+    # Where TensorFlow is installed, TensorBoard would write its events with it: seconds to import, lines on stderr.
+    # This name, if it can be imported, tells it not to (tensorboard/compat/__init__.py).
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for text in (
+        ".*does not have many workers.*",  # pixels are in memory: there is nothing for workers to do
+        ".*smaller than the logging interval.*",  # everything is logged by epoch
+        ".*treespec, LeafSpec.*",  # Lightning's own use of a deprecated name
+        ".*requested to overfit.*",  # trainer=debug asks for just that
+        ".*exists and is not empty.*",  # a resumed run goes on in its directory
+        ".*The dirpath has changed.*",  # a checkpoint file of another run starts a run of its own
+        ".*callbacks used to create the checkpoint.*",  # testing a checkpoint needs no checkpoints
+        ".*recommended to use .*sync_dist=True.*",  # what is logged by epoch is counted over all processes already
+    ):
+        warnings.filterwarnings("ignore", text)
+
+
+def settle(cfg: DictConfig) -> str:
+    """Set up the process, and settle in the config what it leaves to the machine (``trainer.precision=auto``).
+
+    Returns:
+        What was chosen and why, in one line.
+    """
+    keep_freed_memory()
+    precision, why = cfg.trainer.precision, "as the config says"
+    if precision == "auto":
+        precision, why = choose_precision(cfg.trainer.accelerator)
+        cfg.trainer.precision = precision
+    if cfg.trainer.gradient_clip_val is not None and "fused" in cfg.optim.optimizer:
+        cfg.optim.optimizer.fused = False  # Lightning clips no gradients that a fused optimizer may scale by itself
+    return f"{precision} ({why}), {torch.get_num_threads()} threads"
+
+
+def make_data(cfg: DictConfig) -> BloodCells:
+    """The data, found, split and decoded."""
+    data: BloodCells = build(cfg.data, "data")
+    data.setup()
+    return data
+
+
+def make_classifier(cfg: DictConfig, data: BloodCells) -> CellClassifier:
+    """The net, from the config or from the weights of ``init_from``, in its LightningModule."""
+    net = build(cfg.model, "model", num_classes=len(data.classes))
+    if cfg.init_from is not None:
+        load_matching(net, Path(cfg.init_from), key=f"init_from={cfg.init_from}")
+    scheduler = cfg.optim.get("scheduler")
+    classifier = CellClassifier(
+        net,
+        data.classes,
+        optimizer=build(cfg.optim.optimizer, "optim.optimizer"),
+        lr=cfg.optim.lr,
+        schedule=build(scheduler, "optim.scheduler") if scheduler else None,
+        class_weights=class_weights(cfg.optim.class_weights, data),
+        monitor=cfg.monitor.metric,
+        seed=cfg.seed,
+    )
+    names = classifier.metric_names("val")
+    if cfg.monitor.metric not in names:
+        raise InputError(
+            "monitor.metric",
+            expected=f"one of {', '.join(names)}",
+            got=str(cfg.monitor.metric),
+            fix="correct it",
+        )
+    try:
+        classifier.optimizer(net.parameters(), lr=cfg.optim.lr)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            "optim",
+            expected="values that the optimizer accepts",
+            got=str(error),
+            fix="mend optim.lr or optim.optimizer",
+        ) from error
+    return classifier
+
+
+def class_weights(choice: str | None, data: BloodCells) -> list[float] | None:
+    """Weights of the classes in the loss: ``balanced`` is n / (classes * n of the class), as in scikit-learn."""
+    if choice not in (None, "balanced"):
+        raise InputError("optim.class_weights", expected="null or balanced", got=str(choice), fix="choose one")
+    if choice is None:
+        return None
+    counts = data.index.counts(data.split.train)
+    return [float(counts.sum() / (len(counts) * count)) for count in counts]
+
+
+def make_recorder(cfg: DictConfig, data: BloodCells, run_dir: Path, *, graph: bool) -> RunRecorder:
+    """The callback that writes curves, figures and predictions, and the graph of the net if asked to."""
+    val_name = "validation" if data.split.choice else "test (also the validation curve)"
+    net_name = cfg.model.get("name") or cfg.model._target_.rpartition(".")[2]
+    return RunRecorder(run_dir, data, val_name, net_name, f"{SYNTHETIC}: " if data.synthetic else "", graph=graph)
+
+
+def make_trainer(
+    cfg: DictConfig, data: BloodCells, run_dir: Path, recorder: RunRecorder, more: Sequence[Callback] = ()
+) -> L.Trainer:
+    """The Trainer with checkpoints, loggers, progress bar, what the config asks for besides, and ``more`` callbacks."""
+    if cfg.trainer.accelerator in ("cuda", "gpu") and not torch.cuda.is_available():
+        raise InputError("trainer=gpu", expected="a CUDA device", got="none", fix="use trainer=cpu")
+    checkpoints, metric, mode = run_dir / "checkpoints", cfg.monitor.metric, cfg.monitor.mode
+    callbacks: list[Callback] = [
+        recorder,
+        # At the end of the epoch, when all of its state has settled: what a resumed run starts from.
+        ModelCheckpoint(checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False),
+    ]
+    if data.split.choice:
+        callbacks.append(ModelCheckpoint(checkpoints, "best", metric, mode=mode, enable_version_counter=False))
+    if cfg.early_stopping is not None:
+        callbacks.append(EarlyStopping(metric, patience=cfg.early_stopping, mode=mode))
+    bar = sys.stdout.isatty()
+    if bar:
+        callbacks.append(RichProgressBar(leave=False))
+    events = "tensorboard-SYNTHETIC-not-real-cells" if data.synthetic else "tensorboard"
+    trainer: L.Trainer = build(
+        cfg.trainer,
+        "trainer",
+        callbacks=[*callbacks, *(build(one, "trainer.callbacks") for one in cfg.trainer.callbacks), *more],
+        logger=TensorBoardLogger(run_dir, name="", version=events, default_hp_metric=False),
+        default_root_dir=str(run_dir),
+        enable_progress_bar=bar,
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # the data shares the batches out itself: Lightning's sampler repeats images
+    )
+    # Lightning asks for it, and on the CPU it would only fill fresh memory, at a cost.
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 (mypy: set by a module property)
+    return trainer

@@ -1,0 +1,68 @@
+"""The HPARAMS tab of TensorBoard: what runs are compared by, and their metrics."""
+
+from typing import Any
+
+import lightning as L
+from omegaconf import DictConfig, OmegaConf
+
+from bloodcell.data.datamodule import BloodCells
+from bloodcell.data.describe import name_of
+
+
+def log_hparams(
+    trainer: L.Trainer,
+    cfg: DictConfig,
+    data: BloodCells,
+    metrics: dict[str, float],
+    varied: dict[str, str] | None,
+) -> None:
+    """One entry in TensorBoard's HPARAMS tab, with the metrics of ``metrics.json``.
+
+    Args:
+        trainer: Whose loggers get it.
+        cfg: The config of the run.
+        data: Its data.
+        metrics: Its metrics.
+        varied: What distinguishes a job of a sweep, as typed; the tab shows the first five columns at first, and
+            these are to be among them. ``None`` for a run of its own, which others of any kind may stand beside.
+    """
+    # A tag of its own: val/... of the curves is a point an epoch, and the tab shows the last point of a tag.
+    shown = {
+        f"reported/{name}" if name.startswith("val/") else name: value
+        for name, value in metrics.items()
+        if name.count("/") == 1
+    }
+    hparams = flat_hparams(cfg) if varied is None else {key: _value(cfg, key, word) for key, word in varied.items()}
+    for logger in trainer.loggers:
+        logger.log_hyperparams({**hparams, "data.source": name_of(data)}, shown, step=trainer.current_epoch)
+        logger.save()
+        logger.finalize("success")
+
+
+def flat_hparams(cfg: DictConfig) -> dict[str, Any]:
+    """The keys that runs are compared by, flat; lists as text."""
+    chosen = {
+        "model": OmegaConf.to_container(cfg.model, resolve=True),
+        "optim": OmegaConf.to_container(cfg.optim, resolve=True),
+        "data": {key: cfg.data.get(key) for key in ("source", "protocol", "image_size", "batch_size", "augment")},
+        "trainer": {key: cfg.trainer[key] for key in ("max_epochs", "precision")},
+    }
+    flat: dict[str, Any] = {"seed": cfg.seed}
+    stack: list[tuple[str, Any]] = list(chosen.items())
+    while stack:
+        name, value = stack.pop(0)
+        if isinstance(value, dict):
+            stack += [(f"{name}.{key}", one) for key, one in value.items() if key != "_partial_"]
+        else:
+            flat[name.removesuffix("._target_")] = _shown(value)
+    return flat
+
+
+def _value(cfg: DictConfig, key: str, typed: str) -> int | float | bool | str:
+    """A key's value; of a group, which has none, the choice that was typed."""
+    value = OmegaConf.select(cfg, key.lstrip("+"))
+    return typed if value is None or isinstance(value, DictConfig) else _shown(value)
+
+
+def _shown(value: Any) -> int | float | bool | str:
+    return value if isinstance(value, int | float | bool | str) else str(value)
