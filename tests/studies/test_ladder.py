@@ -10,7 +10,7 @@ import pytest
 from bloodcell.ladder import main
 from bloodcell.studies.ladder.jobs import BACKGROUND, CNN, GEOMETRY, RUNGS, jobs
 from bloodcell.studies.ladder.table import HISTOGRAM, RAW, RUNG_NAMES
-from tests.conftest import copy_some
+from tests.helpers import copy_some
 
 Climb = Callable[..., int]
 

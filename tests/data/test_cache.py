@@ -23,7 +23,7 @@ from bloodcell.data import cache, fingerprint
 from bloodcell.data.datamodule import BloodCells
 from bloodcell.data.fingerprint import digests, remembered_digests
 from bloodcell.data.pixels import Decoder
-from tests.conftest import copy_some, write_cells
+from tests.helpers import copy_some, write_cells
 
 
 def data_of(root: Path, keep: Literal["disk", "ram", "none"] = "disk", side: int = 32) -> BloodCells:

@@ -85,7 +85,7 @@ def test_random_needs_enough_images() -> None:
 
 @pytest.mark.parametrize("subsets", [("train", "val", "test"), ("train", "test"), ("train", "val"), ("train",), ("",)])
 def test_folders_are_followed_as_far_as_they_go(tmp_path: Path, subsets: tuple[str, ...]) -> None:
-    from tests.conftest import write_cells
+    from tests.helpers import write_cells
 
     index = index_folders(write_cells(tmp_path, subsets, 8), list(subsets))
     split = folder_split(index, 0)
@@ -99,7 +99,7 @@ def test_folders_are_followed_as_far_as_they_go(tmp_path: Path, subsets: tuple[s
 
 
 def test_index_does_not_depend_on_the_order_of_files(tmp_path: Path) -> None:
-    from tests.conftest import write_cells
+    from tests.helpers import write_cells
 
     one = index_folders(write_cells(tmp_path / "a", ("",), 4), [""])
     assert list(one.file) == sorted(one.file)
@@ -356,7 +356,7 @@ def test_groups_must_be_known_and_as_many_as_folds() -> None:
 
 
 def test_the_seed_of_the_run_does_not_move_the_folds(tmp_path: Path) -> None:
-    from tests.conftest import write_cells, write_groups
+    from tests.helpers import write_cells, write_groups
 
     root = write_groups(write_cells(tmp_path, ("",), 12), lambda number: f"patient{number // 2}")
     found = []

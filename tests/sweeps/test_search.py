@@ -14,7 +14,7 @@ import pytest
 
 from bloodcell import search
 from bloodcell.tracking.status import read_status
-from tests.conftest import TINY, metrics_of
+from tests.helpers import TINY, metrics_of
 
 Search = Callable[..., optuna.Study]
 
@@ -125,7 +125,7 @@ def test_spaces_are_read_as_hydra_writes_them() -> None:
 def test_a_killed_search_makes_the_same_proposals(cells: Path, tmp_path: Path) -> None:
     words = ["optim.lr=tag(log,interval(1e-3,1e-1))", "trainer.max_epochs=12", "data.batch_size=4", "test=false"]
     command = [sys.executable, "-m", "bloodcell.search", *TINY, f"data.root={cells}", *words, "--trials", "13"]
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
 
     def start(where: Path) -> subprocess.Popen[bytes]:
         where.mkdir(exist_ok=True)

@@ -13,19 +13,9 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from tests.conftest import CLASSES, metrics_of
+from tests.helpers import CLASSES, metrics_of, same, weights
 
 Train = Callable[..., Path]
-
-
-def weights(run: Path, which: str = "last") -> dict[str, torch.Tensor]:
-    content = torch.load(run / "checkpoints" / f"{which}.ckpt", weights_only=True)
-    return content["state_dict"]
-
-
-def same(one: Path, two: Path) -> bool:
-    first, second = weights(one), weights(two)
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_every_artefact_is_there(finished: Path) -> None:
@@ -146,7 +136,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(
 def test_a_run_does_not_go_on_with_other_images(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tests.conftest import TINY, write_cells
+    from tests.helpers import TINY, write_cells
 
     images = write_cells(tmp_path / "images", ("",), 8)
     run = train(base=(*TINY, f"data.root={images}"))
@@ -165,7 +155,7 @@ def test_more_epochs_from_a_checkpoint_file(train: Train) -> None:
 
 
 def test_fine_tuning_makes_a_new_head(train: Train, tmp_path: Path) -> None:
-    from tests.conftest import TINY, write_cells
+    from tests.helpers import TINY, write_cells
 
     first = train()
     two = write_cells(tmp_path / "two", ("",), 8, CLASSES[:2])

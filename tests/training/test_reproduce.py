@@ -11,7 +11,7 @@ import pytest
 from bloodcell import reproduce
 from bloodcell.tracking.reader import read_runs
 from bloodcell.tracking.save import save
-from tests.conftest import metrics_of
+from tests.helpers import metrics_of
 
 Train = Callable[..., Path]
 

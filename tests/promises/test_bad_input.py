@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import CLASSES, TINY, copy_some, write_cells, write_groups
+from tests.helpers import CLASSES, TINY, copy_some, write_cells, write_groups
 
 Train = Callable[..., Path]
 

@@ -9,7 +9,7 @@ from bloodcell import bench as command
 from bloodcell.studies.bench import measure as bench
 from bloodcell.studies.bench import table
 from bloodcell.studies.bench.work import BATCH, lay_out
-from tests.conftest import CLASSES
+from tests.helpers import CLASSES
 
 
 @pytest.fixture

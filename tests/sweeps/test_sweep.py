@@ -17,7 +17,7 @@ import torch
 
 from bloodcell.sweeps.names import slug
 from bloodcell.tracking.status import claim, read_status
-from tests.conftest import TINY, metrics_of
+from tests.helpers import TINY, metrics_of
 
 Train = Callable[..., Path]
 SMOKE = ("trainer=smoke", "test=false")
@@ -277,7 +277,7 @@ def test_jobs_as_on_a_cluster(cells: Path, tmp_path: Path) -> None:
 MANY = """
 import gc, os, sys
 from bloodcell import train
-from tests.conftest import TINY
+from tests.helpers import TINY
 sizes = []
 once = train.run_once
 def measured(*words):
@@ -297,7 +297,7 @@ print("GROWTH", sizes[-1] - sizes[4])
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the size of the process from /proc")
 def test_many_jobs_in_one_process_keep_its_size(cells: Path, tmp_path: Path) -> None:
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parent.parent.parent)
     env = {**os.environ, "PYTHONPATH": root}
     done = subprocess.run(
         [sys.executable, "-c", MANY, str(cells)], cwd=tmp_path, env=env, capture_output=True, text=True, check=True

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 
 from bloodcell.audit import main
 from bloodcell.data.kaggle import find_images
-from tests.conftest import copy_some
+from tests.helpers import copy_some
 
 
 def smear(seed: int) -> Image.Image:

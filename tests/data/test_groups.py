@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bloodcell.data.datamodule import BloodCells
-from tests.conftest import CLASSES, TINY, metrics_of, write_cells, write_groups
+from tests.helpers import CLASSES, TINY, metrics_of, write_cells, write_groups
 
 Train = Callable[..., Path]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import metrics_of
+from tests.helpers import metrics_of
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bloodcell.common.errors import InputError
-from tests.conftest import CLASSES, metrics_of, write_cells
+from tests.helpers import CLASSES, metrics_of, write_cells
 
 
 @pytest.fixture

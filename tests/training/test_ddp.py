@@ -12,8 +12,7 @@ import torch
 
 from bloodcell.data.batches import EpochSampler, Share
 from bloodcell.model.classifier import CellClassifier
-from tests.conftest import CLASSES, TINY, metrics_of, write_cells
-from tests.test_train import weights
+from tests.helpers import CLASSES, TINY, metrics_of, weights, write_cells
 
 Train = Callable[..., Path]
 # What two processes compute as one does: no draws, and no statistics of a batch.

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bloodcell.training import machine
-from tests.conftest import TINY
+from tests.helpers import TINY
 
 
 def test_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
