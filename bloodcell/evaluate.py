@@ -32,12 +32,15 @@ def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None, images
     import lightning as L
 
     from bloodcell.common.files import write_json
-    from bloodcell.data.describe import describe_data
+    from bloodcell.data.describe import describe
     from bloodcell.data.splits import Split
     from bloodcell.tracking.manifest import manifest
-    from bloodcell.training.assemble import make_classifier, make_data, make_recorder, quiet
+    from bloodcell.training.artefacts import write_artefacts
+    from bloodcell.training.assemble import make_classifier, make_data, quiet
     from bloodcell.training.checks import check_trained_on
-    from bloodcell.training.measure import measure, write_metrics
+    from bloodcell.training.collect import Collector
+    from bloodcell.training.measure import measure
+    from bloodcell.training.printout import show
     from bloodcell.training.restore import find_checkpoint
 
     quiet()
@@ -49,21 +52,23 @@ def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None, images
     if images == "train":
         caveat = "these are the images that the net was trained on: how well it fits them, and no more"
         data.split = Split("training images", data.split.train, data.split.train, data.split.train, False, caveat)
+    about = describe(data)
     classifier = make_classifier(cfg, data)
     out = run_dir / "evaluations" / datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S_%f")
-    recorder = make_recorder(cfg, data, out, graph=False)
+    collector = Collector()
     trainer = L.Trainer(
         accelerator=cfg.trainer.accelerator,
         devices=1,
-        callbacks=[recorder],
+        callbacks=[collector],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=out,
     )
-    result = measure(trainer, classifier, data, recorder, path, validate=False)
-    write_json(out / "manifest.json", manifest({"seed": cfg.seed}, describe_data(data)))
-    write_metrics(out / "metrics.json", data, path, result)
+    result = measure(trainer, classifier, data, collector, path, validate=False)
+    write_json(out / "manifest.json", manifest({"seed": cfg.seed}, about.entries()))
+    write_artefacts(out, result, data, about)
+    show(result, data, about, out)
     return result.metrics
 
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from bloodcell.common.env import CONF
 from bloodcell.common.errors import InputError
 from bloodcell.config.command import fail, run_command
+from bloodcell.config.compose import start_of
 from bloodcell.sweeps.names import varied_in
 from bloodcell.sweeps.progress import reported
 from bloodcell.training.job import remove_untouched, run_alone, run_beside, run_once
@@ -44,7 +45,9 @@ def rank_of(cfg: DictConfig, run_dir: Path) -> int:
     from bloodcell.training.devices import check_devices
 
     try:
-        return check_devices(cfg, HydraConfig.get())
+        start = start_of()
+        assert start is not None
+        return check_devices(cfg, start)
     except InputError as error:
         remove_untouched(run_dir)
         fail(error)

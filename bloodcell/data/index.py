@@ -13,16 +13,11 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from bloodcell.common.env import cache_dir
 from bloodcell.common.errors import InputError
 from bloodcell.data.fingerprint import remembered_digests
-from bloodcell.data.kaggle import originals_of
 
 IntArray = npt.NDArray[np.int64]
 StrArray = npt.NDArray[np.str_]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
-
-# What a row can be: any image; a published copy (twin), a published reduction (simple), or an original micrograph
-# that is reduced here as the copies were.
-VIEWS = ("image", "twin", "simple", "original")
 
 
 @dataclass(frozen=True)
@@ -37,8 +32,10 @@ class Index:
         subset: ``TRAIN``, ``TEST``, ``val``, ... that an image is published in, or ``""``.
         micrograph: Name of the photograph that an image was made from; ``""`` where it is not known.
         group: Name of the field group, the unit of independence; ``""`` where it is not known.
-        view: One of ``VIEWS``.
+        view: What a row is: any ``image``; a published copy (``twin``) or reduction (``simple``) of a photograph, or
+            the ``original`` photograph, which is reduced here as the copies were.
         cell: Centre of the white cell as shares of width and height, float64, shape (N, 2); NaN if not known.
+        path: Where each image is, absolute or below ``root``.
     """
 
     root: Path
@@ -50,6 +47,7 @@ class Index:
     group: StrArray
     view: StrArray
     cell: FloatArray
+    path: StrArray
 
     def __len__(self) -> int:
         """Number of images."""
@@ -73,24 +71,27 @@ class Index:
         """Row numbers of the original micrographs in some field groups."""
         return np.flatnonzero((self.view == "original") & np.isin(self.group, groups))
 
-    def path(self, row: int) -> Path:
-        """Where an image is."""
-        if self.view[row] == "original":
-            return originals_of(self.root) / str(self.file[row]).rpartition("/")[2]
-        return self.root / str(self.file[row])
+    def where(self, row: int) -> Path:
+        """Return the path of an image."""
+        return self.root / str(self.path[row])
 
     def counts(self, rows: IntArray) -> IntArray:
         """Images of each class among some rows, int64, shape (classes,)."""
         return np.bincount(self.label[rows], minlength=len(self.classes))
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of each image's bytes in hexadecimal digits, by ``file``; unchanged files are not read."""
+        """Return SHA-256 of each image's bytes in hexadecimal digits, by ``file``; unchanged files are not read."""
+        folders: dict[Path, dict[str, str]] = {}
+        for path, file in zip(self.path.tolist(), self.file.tolist(), strict=True):
+            place = Path(path)
+            folder = place.parent if place.is_absolute() else self.root
+            folders.setdefault(folder, {})[place.name if place.is_absolute() else path] = file
         memory = cache_dir() / "digests"
-        below = remembered_digests(self.file[self.view != "original"].tolist(), self.root, memory)
-        above = self.file[self.view == "original"].tolist()
-        folder = originals_of(self.root)
-        found = remembered_digests([name.rpartition("/")[2] for name in above], folder, memory) if above else {}
-        return below | {name: found[name.rpartition("/")[2]] for name in above}
+        return {
+            files[name]: digest
+            for folder, files in folders.items()
+            for name, digest in remembered_digests(files, folder, memory).items()
+        }
 
 
 class VisibleFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no types
@@ -144,7 +145,9 @@ def index_folders(
     own = names if independent else np.full(len(names), "")
     nowhere = np.full((len(names), 2), np.nan)
     view = np.full(len(names), "image")
-    return Index(root, tuple(first.classes), names, np.array(label), np.array(subset_of), own, own, view, nowhere)
+    return Index(
+        root, tuple(first.classes), names, np.array(label), np.array(subset_of), own, own, view, nowhere, names
+    )
 
 
 def _image_folder(folder: Path, others: list[Path] | None) -> ImageFolder:

@@ -98,7 +98,7 @@ def open_row(index: Index, row: int) -> Image.Image:
     Raises:
         InputError: If it cannot be decoded.
     """
-    image = _open(index.path(row))
+    image = _open(index.where(row))
     return as_copy(image) if index.view[row] == "original" else image
 
 

@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 
 from bloodcell.common.errors import InputError
 from bloodcell.config.instantiate import build
-from bloodcell.data.datamodule import BloodCells
-from bloodcell.data.describe import SYNTHETIC
+from bloodcell.data.datamodule import CellImages
+from bloodcell.data.describe import DataDescription
 from bloodcell.model.classifier import CellClassifier
 from bloodcell.model.weights import load_matching
 from bloodcell.training.machine import choose_precision, keep_freed_memory
@@ -59,14 +59,14 @@ def settle(cfg: DictConfig) -> str:
     return f"{precision} ({why}), {torch.get_num_threads()} threads"
 
 
-def make_data(cfg: DictConfig) -> BloodCells:
+def make_data(cfg: DictConfig) -> CellImages:
     """The data, found, split and decoded."""
-    data: BloodCells = build(cfg.data, "data")
+    data: CellImages = build(cfg.data, "data")
     data.setup()
     return data
 
 
-def make_classifier(cfg: DictConfig, data: BloodCells) -> CellClassifier:
+def make_classifier(cfg: DictConfig, data: CellImages) -> CellClassifier:
     """The net, from the config or from the weights of ``init_from``, in its LightningModule."""
     net = build(cfg.model, "model", num_classes=len(data.classes))
     if cfg.init_from is not None:
@@ -102,7 +102,7 @@ def make_classifier(cfg: DictConfig, data: BloodCells) -> CellClassifier:
     return classifier
 
 
-def class_weights(choice: str | None, data: BloodCells) -> list[float] | None:
+def class_weights(choice: str | None, data: CellImages) -> list[float] | None:
     """Weights of the classes in the loss: ``balanced`` is n / (classes * n of the class), as in scikit-learn."""
     if choice not in (None, "balanced"):
         raise InputError("optim.class_weights", expected="null or balanced", got=str(choice), fix="choose one")
@@ -112,37 +112,52 @@ def class_weights(choice: str | None, data: BloodCells) -> list[float] | None:
     return [float(counts.sum() / (len(counts) * count)) for count in counts]
 
 
-def make_recorder(cfg: DictConfig, data: BloodCells, run_dir: Path, *, graph: bool) -> RunRecorder:
-    """The callback that writes curves, figures and predictions, and the graph of the net if asked to."""
-    val_name = "validation" if data.split.choice else "test (also the validation curve)"
-    net_name = cfg.model.get("name") or cfg.model._target_.rpartition(".")[2]
-    return RunRecorder(run_dir, data, val_name, net_name, f"{SYNTHETIC}: " if data.synthetic else "", graph=graph)
-
-
 def make_trainer(
-    cfg: DictConfig, data: BloodCells, run_dir: Path, recorder: RunRecorder, more: Sequence[Callback] = ()
+    cfg: DictConfig,
+    data: CellImages,
+    about: DataDescription,
+    run_dir: Path,
+    callbacks: Sequence[Callback],
+    *,
+    graph: bool,
 ) -> L.Trainer:
-    """The Trainer with checkpoints, loggers, progress bar, what the config asks for besides, and ``more`` callbacks."""
+    """Build the Trainer with checkpoints, loggers, progress bar, and what the config asks for besides.
+
+    Args:
+        cfg: The composed config.
+        data: The data, set up.
+        about: Its description.
+        run_dir: Where everything is written.
+        callbacks: Further ones, before all others.
+        graph: Whether TensorBoard gets the graph of the net.
+
+    Raises:
+        InputError: If a device is asked for that is not there.
+    """
     if cfg.trainer.accelerator in ("cuda", "gpu") and not torch.cuda.is_available():
         raise InputError("trainer=gpu", expected="a CUDA device", got="none", fix="use trainer=cpu")
     checkpoints, metric, mode = run_dir / "checkpoints", cfg.monitor.metric, cfg.monitor.mode
-    callbacks: list[Callback] = [
+    val_name = "validation" if data.split.choice else "test (also the validation curve)"
+    net_name = cfg.model.get("name") or cfg.model._target_.rpartition(".")[2]
+    recorder = RunRecorder(run_dir, data, val_name, net_name, about.label, graph=graph)
+    ours: list[Callback] = [
+        *callbacks,
         recorder,
         # At the end of the epoch, when all of its state has settled: what a resumed run starts from.
         ModelCheckpoint(checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False),
     ]
     if data.split.choice:
-        callbacks.append(ModelCheckpoint(checkpoints, "best", metric, mode=mode, enable_version_counter=False))
+        ours.append(ModelCheckpoint(checkpoints, "best", metric, mode=mode, enable_version_counter=False))
     if cfg.early_stopping is not None:
-        callbacks.append(EarlyStopping(metric, patience=cfg.early_stopping, mode=mode))
+        ours.append(EarlyStopping(metric, patience=cfg.early_stopping, mode=mode))
     bar = sys.stdout.isatty()
     if bar:
-        callbacks.append(RichProgressBar(leave=False))
-    events = "tensorboard-SYNTHETIC-not-real-cells" if data.synthetic else "tensorboard"
+        ours.append(RichProgressBar(leave=False))
+    events = "tensorboard-SYNTHETIC-not-real-cells" if about.synthetic else "tensorboard"
     trainer: L.Trainer = build(
         cfg.trainer,
         "trainer",
-        callbacks=[*callbacks, *(build(one, "trainer.callbacks") for one in cfg.trainer.callbacks), *more],
+        callbacks=[*ours, *(build(one, "trainer.callbacks") for one in cfg.trainer.callbacks)],
         logger=TensorBoardLogger(run_dir, name="", version=events, default_hp_metric=False),
         default_root_dir=str(run_dir),
         enable_progress_bar=bar,

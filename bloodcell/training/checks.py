@@ -1,15 +1,17 @@
-"""TODO training/checks.py."""
+"""Everything about a run that can be checked before anything is written."""
 
 from pathlib import Path
-from typing import Any
 
+import lightning as L
 from omegaconf import DictConfig
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json
-from bloodcell.data.datamodule import BloodCells
+from bloodcell.data.datamodule import CellImages
+from bloodcell.data.describe import DataDescription
 from bloodcell.model.classifier import check_classes
 from bloodcell.model.weights import read_checkpoint
+from bloodcell.training.devices import check_processes
 
 
 def check_values(cfg: DictConfig) -> None:
@@ -42,7 +44,22 @@ def check_values(cfg: DictConfig) -> None:
             raise InputError(key, expected=expected, got=repr(value), fix=f"set {key}=...")
 
 
-def check_choice(cfg: DictConfig, data: BloodCells) -> None:
+def check_before_fit(
+    cfg: DictConfig, trainer: L.Trainer, data: CellImages, about: DataDescription, run_dir: Path
+) -> None:
+    """Stop if the config, the devices, the data and the checkpoint do not fit together.
+
+    Raises:
+        InputError: Naming what does not.
+    """
+    check_choice(cfg, data)
+    check_processes(trainer, data)
+    if cfg.ckpt_path is not None:
+        check_trained_on(Path(cfg.ckpt_path), data)
+    check_same_data(run_dir, about)
+
+
+def check_choice(cfg: DictConfig, data: CellImages) -> None:
     """Stop if something would be chosen by a validation curve that is the test set."""
     if data.split.choice:
         return
@@ -61,27 +78,27 @@ def check_choice(cfg: DictConfig, data: BloodCells) -> None:
             )
 
 
-def check_trained_on(checkpoint: Path, data: BloodCells) -> None:
+def check_trained_on(checkpoint: Path, data: CellImages) -> None:
     """Stop in one line if a checkpoint cannot be read or was trained on other classes than the data have."""
     content = read_checkpoint(checkpoint, str(checkpoint))
     check_classes(content.get("classes"), data.classes, str(checkpoint))
 
 
-def check_same_data(run_dir: Path, record: dict[str, Any]) -> None:
+def check_same_data(run_dir: Path, about: DataDescription) -> None:
     """Stop if a run that is gone on with in its directory was started on other images.
 
     Args:
         run_dir: The run directory; without a manifest it is a new run.
-        record: The manifest of what is about to be done.
+        about: The data of what is about to be done.
     """
     before = run_dir / "manifest.json"
     if not before.is_file():
         return
-    data, now = read_json(before)["data"], record["data"]
-    if data["fingerprint"] != now["fingerprint"]:
+    data = read_json(before)["data"]
+    if data["fingerprint"] != about.fingerprint:
         raise InputError(
             str(run_dir),
             expected=f"the images that the run was started on ({data['source']}, {data['fingerprint'][:12]})",
-            got=f"others ({now['source']}, {now['fingerprint'][:12]})",
+            got=f"others ({about.source}, {about.fingerprint[:12]})",
             fix="give those images again, or start a new run with ckpt_path=.../checkpoints/last.ckpt",
         )

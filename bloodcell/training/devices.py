@@ -5,17 +5,15 @@ from typing import NamedTuple
 
 import lightning as L
 import torch.distributed as dist
-from hydra.conf import HydraConf
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from lightning.pytorch.strategies import ParallelStrategy
 from omegaconf import DictConfig, OmegaConf
 
 from bloodcell.common.errors import InputError
+from bloodcell.config.compose import Start, start_of
 from bloodcell.config.instantiate import build
-from bloodcell.data.datamodule import BloodCells
+from bloodcell.data.datamodule import CellImages
 from bloodcell.training.assemble import quiet
-from bloodcell.training.recorder import RunRecorder
+from bloodcell.training.collect import Collector
 
 
 class Rule(NamedTuple):
@@ -28,12 +26,12 @@ class Rule(NamedTuple):
     fix: str
 
 
-def check_devices(cfg: DictConfig, start: HydraConf) -> int:
+def check_devices(cfg: DictConfig, start: Start) -> int:
     """Stop in one line if processes are asked for that could not train together.
 
     Args:
         cfg: The composed config.
-        start: How the command was started: Hydra's own part of the config.
+        start: How the command was started.
 
     Returns:
         Which of the processes this one is, from 0; 0 as well if it trains alone.
@@ -61,11 +59,11 @@ def check_devices(cfg: DictConfig, start: HydraConf) -> int:
     return plan.global_rank
 
 
-def _rules(cfg: DictConfig, start: HydraConf, strategy: ParallelStrategy, world: int) -> Iterator[Rule]:
+def _rules(cfg: DictConfig, start: Start, strategy: ParallelStrategy, world: int) -> Iterator[Rule]:
     name = str(cfg.trainer.get("strategy", "auto"))
     yield Rule(
         "trainer.devices",
-        start.mode == RunMode.MULTIRUN,
+        start.multirun,
         "one device a job in a sweep: the processes of a job would each start the sweep again",
         f"{world} process{'es' if world > 1 else ''} (trainer.strategy={name})",
         "train these runs one by one, or sweep with trainer=cpu or trainer=gpu",
@@ -80,9 +78,7 @@ def _rules(cfg: DictConfig, start: HydraConf, strategy: ParallelStrategy, world:
     environment = strategy.cluster_environment
     yield Rule(
         "hydra.run.dir",
-        environment is not None
-        and environment.creates_processes_externally
-        and not any(word.startswith("hydra.run.dir=") for word in start.overrides.hydra),
+        environment is not None and environment.creates_processes_externally and not start.run_dir_typed,
         "one directory for all processes that torchrun or srun starts",
         "one by the clock of each",
         "set hydra.run.dir=runs/...",
@@ -104,13 +100,13 @@ def _rules(cfg: DictConfig, start: HydraConf, strategy: ParallelStrategy, world:
     )
 
 
-def check_processes(trainer: L.Trainer, data: BloodCells) -> None:
+def check_processes(trainer: L.Trainer, data: CellImages) -> None:
     """Stop if there are fewer images than processes, or a command that cannot start any.
 
     Raises:
         InputError: Naming what there are too few of.
     """
-    if trainer.world_size > 1 and not HydraConfig.initialized():
+    if trainer.world_size > 1 and start_of() is None:
         raise InputError(
             "trainer.devices",
             expected="one device: Lightning starts a process by the command line, which has to be bloodcell.train's",
@@ -127,13 +123,13 @@ def check_processes(trainer: L.Trainer, data: BloodCells) -> None:
             )
 
 
-def alone(cfg: DictConfig, trainer: L.Trainer, recorder: RunRecorder) -> L.Trainer:
+def alone(cfg: DictConfig, trainer: L.Trainer, collector: Collector) -> L.Trainer:
     """The trainer of what one process does by itself when training is over: its own where several have trained.
 
     Args:
         cfg: The composed config; limits on the batches of a test hold here too.
         trainer: What has trained; its loggers are kept.
-        recorder: Its recorder.
+        collector: Keeps the predictions.
     """
     if trainer.world_size == 1:
         return trainer
@@ -143,7 +139,7 @@ def alone(cfg: DictConfig, trainer: L.Trainer, recorder: RunRecorder) -> L.Train
     single: L.Trainer = build(
         OmegaConf.create({**cfg.trainer, **one}),
         "trainer",
-        callbacks=[recorder],
+        callbacks=[collector],
         logger=trainer.loggers,
         default_root_dir=trainer.default_root_dir,
         enable_progress_bar=False,

@@ -5,23 +5,22 @@ from typing import Any
 import lightning as L
 from omegaconf import DictConfig, OmegaConf
 
-from bloodcell.data.datamodule import BloodCells
-from bloodcell.data.describe import name_of
+from bloodcell.data.describe import DataDescription
 
 
 def log_hparams(
     trainer: L.Trainer,
     cfg: DictConfig,
-    data: BloodCells,
+    about: DataDescription,
     metrics: dict[str, float],
     varied: dict[str, str] | None,
 ) -> None:
-    """One entry in TensorBoard's HPARAMS tab, with the metrics of ``metrics.json``.
+    """Write one entry in TensorBoard's HPARAMS tab, with the metrics of ``metrics.json``.
 
     Args:
         trainer: Whose loggers get it.
         cfg: The config of the run.
-        data: Its data.
+        about: Its data.
         metrics: Its metrics.
         varied: What distinguishes a job of a sweep, as typed; the tab shows the first five columns at first, and
             these are to be among them. ``None`` for a run of its own, which others of any kind may stand beside.
@@ -34,7 +33,7 @@ def log_hparams(
     }
     hparams = flat_hparams(cfg) if varied is None else {key: _value(cfg, key, word) for key, word in varied.items()}
     for logger in trainer.loggers:
-        logger.log_hyperparams({**hparams, "data.source": name_of(data)}, shown, step=trainer.current_epoch)
+        logger.log_hyperparams({**hparams, "data.source": about.source}, shown, step=trainer.current_epoch)
         logger.save()
         logger.finalize("success")
 

@@ -1,80 +1,96 @@
-"""TODO training/printout.py."""
+"""What a run says on the terminal: what is about to be done, and what came out."""
 
-from typing import NamedTuple
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from bloodcell.data.datamodule import BloodCells
-from bloodcell.data.describe import SYNTHETIC, warning_of
+from bloodcell.data.datamodule import CellImages
+from bloodcell.data.describe import DataDescription
 from bloodcell.data.index import IntArray
-from bloodcell.evidence.intervals import Estimate
 from bloodcell.evidence.per_class import class_results
-from bloodcell.model.classifier import CellClassifier
+from bloodcell.training.measure import Result
+
+SUMMARIES = {"balanced_acc": "balanced accuracy", "macro_f1": "macro-F1", "acc": "accuracy"}
+VIEWS = {"original": "originals", "twin": "copies"}
 
 
-class Result(NamedTuple):
-    """What a test gave.
+def announce(about: DataDescription, run_dir: Path, arithmetic: str) -> None:
+    """Print what is about to be done, on which data, in which arithmetic, and where it goes."""
+    if about.synthetic:
+        print(f"*** {about.source} ***")
+    print(f"data: {about.root}, protocol {about.protocol}")
+    train, val, test = (about.images[name] for name in ("train", "val", "test"))
+    print(f"      {train:,} train, {val:,} validation, {test:,} test images")
+    _print_warnings(about)
+    print(f"math: {arithmetic}")
+    print(f"run:  {run_dir}", flush=True)
 
-    Attributes:
-        metrics: Numbers by name (``test/acc``).
-        intervals: Their 95 % intervals over field groups, where groups are known.
+
+def show(result: Result, data: CellImages, about: DataDescription, run_dir: Path) -> None:
+    """Print the table of test metrics by class, the summaries below it, and where everything is.
+
+    Args:
+        result: What was measured.
+        data: What it was measured on.
+        about: Its description.
+        run_dir: Where the artefacts are.
     """
-
-    metrics: dict[str, float]
-    intervals: dict[str, Estimate]
-
-
-def print_results(data: BloodCells, classifier: CellClassifier, result: Result, which: str) -> None:
-    """Print the table of test metrics by class and the lines below it."""
-    confusion = classifier.confusion["test"].numpy()
-    intervals = result.intervals
-    title = f"test, protocol {data.split.protocol}, {which}"
-    table = Table(title=f"{SYNTHETIC}\n{title}" if data.synthetic else title, title_justify="left")
-    columns = ["class", "precision", "recall", *(["95 % interval", "groups"] if intervals else []), "F1", "images"]
-    for column in columns:
-        table.add_column(column, justify="left" if column == "class" else "right")
-    recalls = [intervals.get(f"test/recall/{name}") for name in data.classes] if intervals else None
-    for row in class_results(confusion, data.classes, recalls):
-        cells = [f"{row.interval.low:.3f}-{row.interval.high:.3f}", f"{row.interval.groups}"] if row.interval else []
-        table.add_row(
-            row.name,
-            f"{row.precision:.3f}",
-            f"{row.recall:.3f}",
-            *(cells or [""] * (2 if intervals else 0)),
-            f"{row.f1:.3f}",
-            f"{row.images:,}",
-        )
-    Console().print(table)
-    _print_lines("test", result, confusion.sum(axis=1), len(data.classes))
-    beside = data.split.test_beside
-    if len(beside):
-        view = str(data.index.view[beside[0]])
-        names = {"original": "originals", "twin": "copies"}
-        print(f"the same photographs as {len(beside):,} {names[view]}:")
-        _print_lines(view, result, data.index.counts(beside), len(data.classes))
-    if intervals:
+    if not result.views:
+        if "val/balanced_acc" in result.metrics:
+            reached = result.metrics["val/balanced_acc"]
+            print(f"validation balanced accuracy {reached:.3f}; the test images were not looked at")
+        return
+    Console().print(_table(result, data, about))
+    for view, tested in result.views.items():
+        if view != "test":
+            print(f"the same photographs as {len(tested.rows):,} {VIEWS[view]}:")
+        _print_summaries(view, result, data.index.counts(tested.rows), len(data.classes))
+    if result.intervals:
         print("intervals: 95 %, over field groups; they leave out what another seed of the training would change")
     else:
         print(
             "no intervals: the field groups of the images are not known, and copies of a photograph are not independent"
         )
-    if data.split.caveat:
-        print(f"note: {data.split.caveat}")
-    if warning_of(data):
-        print(warning_of(data))
+    _print_warnings(about)
+    print(f"figures:     {run_dir / 'figures'}\nnumbers:     {run_dir / 'metrics.json'}", flush=True)
 
 
-def _print_lines(view: str, result: Result, counts: IntArray, classes: int) -> None:
-    """The three summaries with intervals, beside what guessing would give."""
-    beside = {
+def _print_warnings(about: DataDescription) -> None:
+    if about.caveat:
+        print(f"note: {about.caveat}")
+    if about.warning:
+        print(about.warning)
+
+
+def _table(result: Result, data: CellImages, about: DataDescription) -> Table:
+    title = f"test, protocol {about.protocol}, {result.checkpoint} checkpoint, epoch {result.epoch}"
+    table = Table(title=f"{about.source}\n{title}" if about.synthetic else title, title_justify="left")
+    known = bool(result.intervals)
+    for column in ["class", "precision", "recall", *(["95 % interval", "groups"] if known else []), "F1", "images"]:
+        table.add_column(column, justify="left" if column == "class" else "right")
+    recalls = [result.intervals.get(f"test/recall/{name}") for name in data.classes] if known else None
+    for row in class_results(result.confusion, data.classes, recalls):
+        cells = [f"{row.interval.low:.3f}-{row.interval.high:.3f}", f"{row.interval.groups}"] if row.interval else []
+        table.add_row(
+            row.name,
+            f"{row.precision:.3f}",
+            f"{row.recall:.3f}",
+            *(cells or [""] * (2 if known else 0)),
+            f"{row.f1:.3f}",
+            f"{row.images:,}",
+        )
+    return table
+
+
+def _print_summaries(view: str, result: Result, counts: IntArray, classes: int) -> None:
+    """Print the three summaries with their intervals, beside what guessing would give."""
+    guessing = {
         "balanced_acc": f"chance {1 / classes:.3f}",
-        "macro_f1": "",
-        "acc": f"always the commonest class: {counts.max() / counts.sum():.3f}",
+        "acc": f"majority class {counts.max() / counts.sum():.3f}",
     }
-    for key, guess in beside.items():
-        name = {"balanced_acc": "balanced accuracy", "macro_f1": "macro-F1", "acc": "accuracy"}[key]
+    for key, name in SUMMARIES.items():
         one = result.intervals.get(f"{view}/{key}")
         words = [f"{one.low:.3f}-{one.high:.3f}"] if one else []
-        said = ", ".join([*words, *([guess] if guess else [])])
+        said = ", ".join([*words, *([guessing[key]] if key in guessing else [])])
         print(f"{name:17} {result.metrics[f'{view}/{key}']:.3f}" + (f" ({said})" if said else ""))

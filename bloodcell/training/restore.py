@@ -1,15 +1,23 @@
-"""TODO training/restore.py."""
+"""The one way to open a run that is there: its config, its checkpoints, and how to go on with it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from inspect import signature
 from pathlib import Path
+from pkgutil import resolve_name
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import write_text
-from bloodcell.config.compose import composed, quoted
+from bloodcell.common.files import read_json, write_text
+from bloodcell.config.compose import quoted, still_composed
 from bloodcell.tracking.status import is_inside
+
+BLOOD_CELLS = "bloodcell.data.sources.blood_cells.BloodCells"
+BLOOD_CELLS_OR_SMEARS = "bloodcell.data.sources.blood_cells.blood_cells_or_smears"
+FOLDER = "bloodcell.data.sources.folder.Folder"
+SMEARS = "bloodcell.data.sources.synthetic.Smears"
 
 
 def resume_arguments(arguments: Sequence[str]) -> list[str]:
@@ -48,10 +56,15 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
 
 
 def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
-    """A run's config with ``data.`` overrides; known keys only."""
-    from bloodcell.common.files import read_json
-    from bloodcell.data.describe import SYNTHETIC
+    """Read a run's config, brought up to date, with ``data.`` overrides laid over it.
 
+    Args:
+        run_dir: A run directory.
+        overrides: ``data.KEY=VALUE`` words; ``data.root`` may lead to another kind of data set.
+
+    Raises:
+        InputError: If the directory is no run, or a word names no key of its data.
+    """
     path, record = run_dir / ".hydra" / "config.yaml", run_dir / "manifest.json"
     if not path.is_file() or not record.is_file():
         raise InputError(
@@ -62,6 +75,7 @@ def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
         )
     cfg = OmegaConf.load(path)
     assert isinstance(cfg, DictConfig)
+    bring_up_to_date(cfg)
     OmegaConf.set_struct(cfg, True)
     for word in overrides:
         if not word.startswith("data.") or "=" not in word:
@@ -75,10 +89,11 @@ def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
     cfg.init_from = None
     if "weights" in cfg.model:
         cfg.model.weights = None
+    OmegaConf.set_struct(cfg, False)
     if any(word.startswith("data.root=") for word in overrides):
         _follow_root(cfg)
-    elif read_json(record)["data"]["source"] == SYNTHETIC:
-        cfg.data.source = "synthetic"  # a quick start that had no real images then is tested on the same smears
+    elif "SYNTHETIC" in str(read_json(record)["data"]["source"]):
+        _change_source(cfg, SMEARS)  # a quick start that had no real images then is tested on the same smears
     return cfg
 
 
@@ -86,17 +101,47 @@ def _follow_root(cfg: DictConfig) -> None:
     """Read another root as the Kaggle set if it is one, else as a plain folder."""
     from bloodcell.data.kaggle import find_images
 
-    OmegaConf.set_struct(cfg, False)
     root = Path(str(cfg.data.root))
-    try:
-        if cfg.data.source == "blood_cells":
+    if cfg.data._target_ in (BLOOD_CELLS, BLOOD_CELLS_OR_SMEARS):
+        with suppress(InputError):
             find_images(root)
             return
-    except InputError:
-        pass
-    cfg.data.source, cfg.data.protocol = "folder", "all_test"
+    _change_source(cfg, FOLDER)
+    cfg.data.protocol = "all_test"
     if (root / "test").is_dir():
         cfg.data.root = str(root / "test")
+
+
+def bring_up_to_date(cfg: DictConfig) -> None:
+    """Rewrite a config that an earlier version kept as today's version would have kept it.
+
+    Until 0.1.0 one class read all data sets, told apart by ``data.source``.
+
+    Args:
+        cfg: The config of a run; changed in place.
+    """
+    if cfg.data.get("_target_") != "bloodcell.data.datamodule.BloodCells":
+        return
+    with open_dict(cfg):
+        source, or_smears = cfg.data.pop("source"), cfg.data.pop("or_synthetic", False)
+        names = {"blood_cells": BLOOD_CELLS_OR_SMEARS if or_smears else BLOOD_CELLS, "synthetic": SMEARS}
+        _change_source(cfg, names.get(source, FOLDER))
+        if or_smears:
+            cfg.data.setdefault("download_timeout", 5.0)
+
+
+def _change_source(cfg: DictConfig, target: str) -> None:
+    """Read the data by another class, which is given those of the keys that it takes."""
+    from bloodcell.data.datamodule import Shared
+
+    source = resolve_name(target)
+    own = {**signature(source).parameters}
+    if "arguments" in own:  # those of the class that it passes them on to
+        own |= signature(resolve_name(BLOOD_CELLS)).parameters
+    before = OmegaConf.to_container(cfg.data, resolve=False)
+    assert isinstance(before, dict)
+    kept = {key: value for key, value in before.items() if key in own or key in Shared.__annotations__}
+    cfg.data = {"_target_": target, **kept}
 
 
 def with_todays_keys(cfg: DictConfig, overrides: list[str]) -> DictConfig:
@@ -109,12 +154,9 @@ def with_todays_keys(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     Returns:
         The config to run; what ``conf`` has come to say otherwise since is printed and not used.
     """
-    from hydra.errors import HydraException
-
-    try:
-        today = composed(overrides)
-    except HydraException as error:
-        print(f"note: its overrides cannot be composed any more ({str(error).splitlines()[0]}); its own config is used")
+    bring_up_to_date(cfg)
+    today = still_composed(overrides)
+    if today is None:
         return cfg
     whole = OmegaConf.merge(today, cfg)
     assert isinstance(whole, DictConfig)

@@ -1,21 +1,27 @@
-"""TODO training/run.py."""
+"""One run, from its composed config to its directory."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from bloodcell.common.files import write_json
+from bloodcell.tracking.manifest import manifest
 from bloodcell.tracking.status import write_status
-from bloodcell.training.restore import keep_config
+from bloodcell.training.restore import find_checkpoint, keep_config
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch takes seconds to import: what is refused by its words must not wait for it
     import lightning as L
     from lightning.pytorch.callbacks import Callback
 
-    from bloodcell.data.datamodule import BloodCells
+    from bloodcell.data.datamodule import CellImages
+    from bloodcell.data.describe import DataDescription
     from bloodcell.model.classifier import CellClassifier
+    from bloodcell.training.collect import Collector
+    from bloodcell.training.measure import Result
 
 
 def train(
@@ -42,77 +48,94 @@ def train(
     """
     import lightning as L
 
-    from bloodcell.common.files import write_json
-    from bloodcell.data.describe import describe_data
-    from bloodcell.tracking.manifest import manifest
-    from bloodcell.training import assemble, checks, devices
+    from bloodcell.data.describe import describe
+    from bloodcell.training import checks
+    from bloodcell.training.artefacts import write_artefacts
+    from bloodcell.training.assemble import make_classifier, make_data, make_trainer, quiet, settle
+    from bloodcell.training.collect import Collector
     from bloodcell.training.hparams import log_hparams
-    from bloodcell.training.measure import measure, write_metrics
-    from bloodcell.training.printout import Result
-    from bloodcell.training.restore import find_checkpoint
+    from bloodcell.training.printout import announce, show
 
     started = time.perf_counter()
-    composed, cfg = cfg, cfg.copy()  # what is left to the machine is settled in the copy
-    assemble.quiet()
     checks.check_values(cfg)
-    arithmetic = assemble.settle(cfg)
+    quiet()
+    composed, cfg = cfg, cfg.copy()  # what is left to the machine is settled in the copy
+    arithmetic = settle(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    data = assemble.make_data(cfg)
-    checks.check_choice(cfg, data)
-    classifier = assemble.make_classifier(cfg, data)
-    recorder = assemble.make_recorder(cfg, data, run_dir, graph=varied is None)
-    trainer = assemble.make_trainer(cfg, data, run_dir, recorder, callbacks)
-    devices.check_processes(trainer, data)
-    if cfg.ckpt_path is not None:
-        checks.check_trained_on(Path(cfg.ckpt_path), data)
-    seeds = {"seed": cfg.seed, "data.split_seed": data.split_seed, "data.fold_seed": data.fold_seed}
-    record = manifest(seeds, describe_data(data)) | {"precision": cfg.trainer.precision}
-    if trainer.world_size > 1:
-        record["processes"] = trainer.world_size
-    checks.check_same_data(run_dir, record)
-    if trainer.is_global_zero:
-        keep_config(run_dir, composed, overrides)
-        write_json(run_dir / "manifest.json", record)
-        write_status(run_dir, "running", epoch=0, epochs=trainer.max_epochs)
-        announce(data, run_dir, arithmetic)
-
-    if cfg.lr_find:
-        record["lr_found"] = find_lr(trainer, classifier, data)
-    trainer.fit(classifier, data, ckpt_path=cfg.ckpt_path, weights_only=True)
-    if not trainer.is_global_zero:
-        return {}  # one process tests, so that each image counts once
-    probed = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("probe/")}
-    result = Result(probed, {})
-    checkpoint = find_checkpoint(run_dir, cfg.report or "last")
-    if cfg.report is not None:
-        tester = devices.alone(cfg, trainer, recorder)
-        result = measure(tester, classifier, data, recorder, checkpoint, validate=data.split.choice, test=cfg.test)
-    write_metrics(run_dir / "metrics.json", data, checkpoint, result)
-    log_hparams(trainer, cfg, data, result.metrics, varied)
-
-    write_json(run_dir / "manifest.json", {**record, "wall_seconds": round(time.perf_counter() - started, 1)})
-    write_status(run_dir, "ok", epoch=trainer.current_epoch, epochs=trainer.max_epochs)
+    data = make_data(cfg)
+    about = describe(data)
+    classifier = make_classifier(cfg, data)
+    collector = Collector()
+    trainer = make_trainer(cfg, data, about, run_dir, [collector, *callbacks], graph=varied is None)
+    checks.check_before_fit(cfg, trainer, data, about, run_dir)
+    record = record_of(cfg, data, about, trainer)
+    with begun(run_dir, composed, overrides, record, trainer, started):
+        if trainer.is_global_zero:
+            announce(about, run_dir, arithmetic)
+        if cfg.lr_find:
+            record["lr_found"] = find_lr(trainer, classifier, data)
+        trainer.fit(classifier, data, ckpt_path=cfg.ckpt_path, weights_only=True)
+        if not trainer.is_global_zero:
+            return {}  # one process tests, so that each image counts once
+        result = result_of(cfg, run_dir, trainer, classifier, data, collector)
+        write_artefacts(run_dir, result, data, about, trainer)
+        log_hparams(trainer, cfg, about, result.metrics, varied)
+        show(result, data, about, run_dir)
     return result.metrics
 
 
-def announce(data: "BloodCells", run_dir: Path, arithmetic: str) -> None:
-    """Say what is about to be done, on which data, in which arithmetic, and where it goes."""
-    from bloodcell.data.describe import SYNTHETIC, warning_of
-
-    split = data.split
-    if data.synthetic:
-        print(f"*** {SYNTHETIC} ***")
-    print(f"data: {data.index.root}, protocol {split.protocol}")
-    print(f"      {len(split.train):,} train, {len(split.val):,} validation, {len(split.test):,} test images")
-    if split.caveat:
-        print(f"note: {split.caveat}")
-    if warning_of(data):
-        print(warning_of(data))
-    print(f"math: {arithmetic}")
-    print(f"run:  {run_dir}", flush=True)
+def record_of(cfg: DictConfig, data: "CellImages", about: "DataDescription", trainer: "L.Trainer") -> dict[str, Any]:
+    """Return the manifest of a run that is about to begin."""
+    seeds = {"seed": cfg.seed, "data.split_seed": data.split_seed, "data.fold_seed": data.fold_seed}
+    record = manifest(seeds, about.entries()) | {"precision": cfg.trainer.precision}
+    return record | ({"processes": trainer.world_size} if trainer.world_size > 1 else {})
 
 
-def find_lr(trainer: "L.Trainer", classifier: "CellClassifier", data: "BloodCells") -> float:
+@contextmanager
+def begun(
+    run_dir: Path, cfg: DictConfig, overrides: Sequence[str], record: dict[str, Any], trainer: "L.Trainer", start: float
+) -> Iterator[None]:
+    """Write config, manifest and status of a run that begins; at its end the wall time, and that it is ``ok``.
+
+    Args:
+        run_dir: The run directory.
+        cfg: The config as composed.
+        overrides: What was typed.
+        record: The manifest; what is added to it meanwhile is written at the end.
+        trainer: Trains it; the first of several processes alone writes.
+        start: When the run was started, by ``time.perf_counter``.
+    """
+    if trainer.is_global_zero:
+        keep_config(run_dir, cfg, overrides)
+        write_json(run_dir / "manifest.json", record)
+        write_status(run_dir, "running", epoch=0, epochs=trainer.max_epochs)
+    yield
+    if trainer.is_global_zero:
+        write_json(run_dir / "manifest.json", {**record, "wall_seconds": round(time.perf_counter() - start, 1)})
+        write_status(run_dir, "ok", epoch=trainer.current_epoch, epochs=trainer.max_epochs)
+
+
+def result_of(
+    cfg: DictConfig,
+    run_dir: Path,
+    trainer: "L.Trainer",
+    classifier: "CellClassifier",
+    data: "CellImages",
+    collector: "Collector",
+) -> "Result":
+    """Measure the checkpoint that the config wants reported; without one, what callbacks found in training."""
+    from bloodcell.training.devices import alone
+    from bloodcell.training.measure import measure, not_measured
+
+    checkpoint = find_checkpoint(run_dir, cfg.report or "last")
+    if cfg.report is None:
+        probed = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("probe/")}
+        return not_measured(checkpoint, probed)
+    tester = alone(cfg, trainer, collector)
+    return measure(tester, classifier, data, collector, checkpoint, validate=data.split.choice, test=cfg.test)
+
+
+def find_lr(trainer: "L.Trainer", classifier: "CellClassifier", data: "CellImages") -> float:
     """Search a learning rate by Lightning's range test and set it."""
     from lightning.pytorch.tuner.tuning import Tuner
 

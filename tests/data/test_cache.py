@@ -20,19 +20,20 @@ from PIL import Image
 from bloodcell.common.env import cache_dir
 from bloodcell.common.errors import InputError
 from bloodcell.data import cache, fingerprint
-from bloodcell.data.datamodule import BloodCells
 from bloodcell.data.fingerprint import digests, remembered_digests
 from bloodcell.data.pixels import Decoder
+from bloodcell.data.sources.blood_cells import BloodCells
+from bloodcell.data.sources.folder import Folder
 from tests.helpers import copy_some, write_cells
 
 
-def data_of(root: Path, keep: Literal["disk", "ram", "none"] = "disk", side: int = 32) -> BloodCells:
-    data = BloodCells("folder", str(root), image_size=(side, side), cache=keep, batch_size=8)
+def data_of(root: Path, keep: Literal["disk", "ram", "none"] = "disk", side: int = 32) -> Folder:
+    data = Folder(str(root), image_size=(side, side), cache=keep, batch_size=8)
     data.setup()
     return data
 
 
-def pixels_of(data: BloodCells) -> torch.Tensor:
+def pixels_of(data: Folder) -> torch.Tensor:
     return data.gather(torch.arange(len(data.index)))
 
 
@@ -118,7 +119,7 @@ def test_a_mask_has_an_entry_of_its_own(real: Path, tmp_path: Path) -> None:
     root = copy_some(real, tmp_path / "set", train=3, test=2, copies=2)
     names: list[Literal["background", "geometry"] | None] = [None, "background", "geometry"]
     for mask in names:
-        BloodCells("blood_cells", str(root), protocol="official", image_size=(24, 32), mask=mask).setup()
+        BloodCells(str(root), protocol="official", image_size=(24, 32), mask=mask).setup()
     assert len(entries()) == 3
 
 
@@ -156,9 +157,9 @@ def test_a_cache_that_cannot_be_written_to(cells: Path, tmp_path: Path, monkeypa
 LOAD = """
 import sys, torch
 from bloodcell.data import pixels
-from bloodcell.data.datamodule import BloodCells
+from bloodcell.data.sources.folder import Folder
 pixels.BLOCK = 2
-data = BloodCells("folder", sys.argv[1], image_size=(256, 256))
+data = Folder(sys.argv[1], image_size=(256, 256))
 data.setup()
 print(int(data.gather(torch.arange(len(data.index))).long().sum()))
 """

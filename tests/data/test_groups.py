@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bloodcell.data.datamodule import BloodCells
+from bloodcell.data.sources.folder import Folder
 from tests.helpers import CLASSES, TINY, metrics_of, write_cells, write_groups
 
 Train = Callable[..., Path]
@@ -18,13 +18,13 @@ def folder(root: Path) -> tuple[str, ...]:
     return (*TINY, f"data.root={root}", "trainer.max_epochs=1")
 
 
-def found(root: Path, **words: Any) -> BloodCells:
-    data = BloodCells("folder", str(root), **words)
-    data.find()
+def found(root: Path, **words: Any) -> Folder:
+    data = Folder(str(root), **words)
+    data.look_up()
     return data
 
 
-def held_out(data: BloodCells) -> list[str]:
+def held_out(data: Folder) -> list[str]:
     return [str(name) for name in data.index.file[data.split.test]]
 
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bloodcell.common.errors import InputError
-from bloodcell.data.datamodule import BloodCells
 from bloodcell.data.index import Index, IntArray, index_folders
 from bloodcell.data.sources.blood_cells import index_blood_cells
+from bloodcell.data.sources.folder import Folder
 from bloodcell.data.splits import (
     Split,
     all_test,
@@ -361,12 +361,12 @@ def test_the_seed_of_the_run_does_not_move_the_folds(tmp_path: Path) -> None:
     root = write_groups(write_cells(tmp_path, ("",), 12), lambda number: f"patient{number // 2}")
     found = []
     for seed in (0, 1):
-        data = BloodCells("folder", str(root), protocol="grouped", folds=3, fold=1, seed=seed)
-        data.find()
+        data = Folder(str(root), protocol="grouped", folds=3, fold=1, seed=seed)
+        data.look_up()
         found.append(all_files(data.index, data.split))
     assert found[0] == found[1]
-    moved = BloodCells("folder", str(root), protocol="grouped", folds=3, fold=1, fold_seed=1)
-    moved.find()
+    moved = Folder(str(root), protocol="grouped", folds=3, fold=1, fold_seed=1)
+    moved.look_up()
     assert all_files(moved.index, moved.split) != found[0]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bloodcell.common.errors import InputError
-from bloodcell.data.datamodule import BloodCells
+from bloodcell.data.sources.folder import Folder
 from bloodcell.data.transforms import RandomView, grid, scaling
 
 
@@ -85,7 +85,7 @@ def test_scaling() -> None:
 
 
 def test_epochs_differ_and_evaluation_is_untouched(cells: Path) -> None:
-    data = BloodCells("folder", str(cells), image_size=(32, 32), augment={"rotation": 20.0, "flip": True})
+    data = Folder(str(cells), image_size=(32, 32), augment={"rotation": 20.0, "flip": True})
     data.setup()
     raw = next(iter(data.test_dataloader()))
     first, second = (data.prepare(raw, epoch=epoch, training=True).images for epoch in (0, 1))
@@ -97,7 +97,7 @@ def test_epochs_differ_and_evaluation_is_untouched(cells: Path) -> None:
 
 def test_order_depends_on_seed_and_epoch(cells: Path) -> None:
     def order(seed: int, epoch: int) -> list[int]:
-        data = BloodCells("folder", str(cells), image_size=(32, 32), seed=seed)
+        data = Folder(str(cells), image_size=(32, 32), seed=seed)
         data.setup()
         loader = data.train_dataloader()
         loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]  # an EpochSampler

@@ -100,7 +100,7 @@ def test_hidden_files_do_not_matter(train: Train, copy: Path) -> None:
         ("data.batch_size=many", "a positive whole number"),
         ("data.image_size=32", "height and width"),
         ("data.image_size=[8,8]", "at least 32 pixels"),
-        ("data.source=kaggle", "data.source"),
+        ("data.mask=background", "data.mask"),  # of data=blood_cells alone
         ("+data.augment.spin=3", "spin"),
         ("trainer.max_epochs=abc", "trainer"),
         ("trainer.accelerator=abacus", "trainer"),

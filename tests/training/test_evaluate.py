@@ -95,15 +95,15 @@ def test_a_run_on_smears_is_tested_on_smears_even_when_real_images_are_there(
     evaluate: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bloodcell import train
-    from bloodcell.data import datamodule
+    from bloodcell.data.sources import blood_cells
 
-    monkeypatch.setattr(datamodule, "locate", lambda root: None)
-    monkeypatch.setattr(datamodule, "fetch", _offline)
+    monkeypatch.setattr(blood_cells, "locate", lambda root: None)
+    monkeypatch.setattr(blood_cells, "fetch", _offline)
     words = ["experiment=quickstart", "trainer=smoke", "data.synthetic_per_class={train: 8, val: 4, test: 4}"]
     monkeypatch.setattr(sys, "argv", ["train", *words, "data.image_size=[48,64]"])
     train.main()
     (run,) = tmp_path.glob("runs/quickstart/*")
-    monkeypatch.setattr(datamodule, "locate", lambda root: pytest.fail("real images were looked for"))
+    monkeypatch.setattr(blood_cells, "locate", lambda root: pytest.fail("real images were looked for"))
     again = evaluate(run)
     assert "SYNTHETIC" in metrics_of(again)["data"]
     assert len((again / "predictions.csv").read_text().splitlines()) == 1 + 16

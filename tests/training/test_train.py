@@ -169,10 +169,10 @@ def test_fine_tuning_makes_a_new_head(train: Train, tmp_path: Path) -> None:
 def test_balanced_weights_are_scikit_learns(cells: Path) -> None:
     from sklearn.utils.class_weight import compute_class_weight
 
-    from bloodcell.data.datamodule import BloodCells
+    from bloodcell.data.sources.folder import Folder
     from bloodcell.training.assemble import class_weights
 
-    data = BloodCells("folder", str(cells), image_size=(8, 8))
+    data = Folder(str(cells), image_size=(8, 8))
     data.setup()
     data.index.label[data.split.train[:3]] = 2
     expected = compute_class_weight("balanced", classes=np.arange(3), y=data.index.label[data.split.train])

@@ -1,15 +1,149 @@
-"""TODO data/sources/blood_cells.py."""
+"""The Kaggle set paultimothymooney/blood-cells as it comes."""
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal, Unpack
 
 import numpy as np
 
 from bloodcell.common.errors import InputError
+from bloodcell.data.datamodule import CellImages, Shared, check_arguments, is_count, is_seed
+from bloodcell.data.download import fetch
 from bloodcell.data.index import Index, index_folders
-from bloodcell.data.kaggle import originals_of
-from bloodcell.data.lineage_table import Lineage
+from bloodcell.data.kaggle import find_images, locate, originals_of
+from bloodcell.data.lineage_table import SHIPPED, Lineage, read_lineage
+from bloodcell.data.masks import Mask, located
 from bloodcell.data.micrographs import COPY_SIZE
+from bloodcell.data.sources.synthetic import Smears
+from bloodcell.data.splits import PAPER_TEST_PER_CLASS, Split, grouped_split, official_split, random_split
+
+PROTOCOLS = ("random", "official", "official_strict", "grouped")
+
+
+class BloodCells(CellImages):
+    """The Kaggle set as it comes.
+
+    ``root`` may be any of its folders down to ``images``::
+
+        blood-cells/
+          dataset-master/dataset-master/            the 640x480 photographs, boxes, labels.csv
+          dataset2-master/dataset2-master/images/   320x240 copies of them, rotated, shifted, sheared, flipped
+            TRAIN/{EOSINOPHIL,LYMPHOCYTE,MONOCYTE,NEUTROPHIL}/*.jpeg     9,957
+            TEST/{...}/*.jpeg                                            2,487
+            TEST_SIMPLE/{...}/*.jpeg                                     71, not used for training
+
+    Args:
+        root: Where the images are; ``None`` means ``BLOODCELL_DATA``, then the cache.
+        protocol: ``random`` (the paper's, as we read it), ``official`` (TRAIN to TEST), ``official_strict`` (TRAIN
+            without the groups that touch TEST) or ``grouped`` (one fold of a cross-validation by field group).
+        folds: Folds of ``grouped``.
+        fold: Fold of them to test on, 0 to folds - 1.
+        fold_seed: Seeds the folds and nothing else.
+        train_view: Whether ``grouped`` learns from the copies (``twin``) or from the ``original`` photographs.
+        test_per_class: Test images of each class under ``random``.
+        mask: Hide the white cells (``background``), or everything but where they are (``geometry``): controls.
+        lineage: Folder with lineage tables of another copy of the set; ``None`` for the shipped ones.
+        **shared: See :class:`CellImages`.
+    """
+
+    source = "blood_cells"
+
+    def __init__(
+        self,
+        root: str | None = None,
+        protocol: Literal["random", "official", "official_strict", "grouped"] = "official",
+        folds: int = 5,
+        fold: int = 0,
+        fold_seed: int = 0,
+        train_view: Literal["twin", "original"] = "twin",
+        test_per_class: int = PAPER_TEST_PER_CLASS,
+        mask: Mask | None = None,
+        lineage: str | None = None,
+        **shared: Unpack[Shared],
+    ) -> None:
+        super().__init__(**shared)
+        self.root, self.protocol, self.train_view = root, protocol, train_view
+        self.folds, self.fold, self.fold_seed = folds, fold, fold_seed
+        self.test_per_class, self.mask = test_per_class, mask
+        self.tables = Path(lineage) if lineage else SHIPPED
+        check_arguments(
+            ("protocol", protocol, protocol in PROTOCOLS, " or ".join(PROTOCOLS)),
+            ("folds", folds, is_count(folds) and folds > 1, "a whole number from 2"),
+            ("fold_seed", fold_seed, is_seed(fold_seed), "a whole number from 0"),
+            ("train_view", train_view, train_view in {"twin", "original"}, "twin or original"),
+            ("mask", mask, mask in {None, "background", "geometry"}, "null, background or geometry"),
+        )
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """Photograph and field group of each image."""
+        return read_lineage(self.tables)
+
+    def find(self, others: list[str] | None = None) -> tuple[Index, Split]:
+        """Index the copies and the photographs, and split them by protocol.
+
+        Raises:
+            InputError: If the set is not found or not whole, or ``mask`` leaves nothing to train on.
+        """
+        root = locate(self.root)
+        if root is None:
+            raise InputError(
+                "data=blood_cells",
+                expected="the Kaggle set paultimothymooney/blood-cells at data.root, BLOODCELL_DATA or in the cache",
+                got="none of them",
+                fix="type `make data` to download it, or set BLOODCELL_DATA=/path/to/blood-cells",
+            )
+        index = index_blood_cells(find_images(root), self.lineage)
+        split = self._split(index)
+        if self.mask is not None:
+            split = replace(
+                split,
+                train=located(index, split.train),
+                val=located(index, split.val),
+                test=located(index, split.test),
+                test_beside=located(index, split.test_beside),
+                calibration=located(index, split.calibration),
+            )
+            if not len(split.train):
+                raise InputError(
+                    f"data.root={index.root}",
+                    expected="training images",
+                    got=f"none with data.mask={self.mask}: no place of a cell is known",
+                    fix="see `make lineage`",
+                )
+        return index, split
+
+    def _split(self, index: Index) -> Split:
+        match self.protocol:
+            case "random":
+                return random_split(index, self.split_seed, self.test_per_class)
+            case "grouped":
+                return grouped_split(index, self.folds, self.fold, self.fold_seed, self.train_view)
+            case _:
+                return official_split(index, self.split_seed, strict=self.protocol == "official_strict")
+
+
+def blood_cells_or_smears(
+    download_timeout: float, synthetic_per_class: dict[str, int], **arguments: Any
+) -> BloodCells | Smears:
+    """Choose the real images where they can be had, else synthetic smears: for the quick start alone.
+
+    Args:
+        download_timeout: Seconds to wait for the server.
+        synthetic_per_class: As of :class:`Smears`.
+        **arguments: Of :class:`BloodCells`.
+    """
+    real = BloodCells(**arguments)
+    if locate(real.root) is not None:
+        return real
+    try:
+        fetch(None, download_timeout)
+        return real
+    except InputError as error:
+        print(f"no real images: {error}")
+    shared = {key: value for key, value in arguments.items() if key in Shared.__annotations__}
+    return Smears(synthetic_per_class=synthetic_per_class, **shared)
 
 
 def index_blood_cells(images: Path, lineage: Lineage) -> Index:
@@ -34,7 +168,7 @@ def index_blood_cells(images: Path, lineage: Lineage) -> Index:
             parts.append(_with_lineage(replace(simple, view=np.full(len(simple), "simple")), lineage))
     if originals_of(images).is_dir():
         parts.append(_originals(parts[0], lineage))
-    columns = ("file", "label", "subset", "micrograph", "group", "view", "cell")
+    columns = ("file", "label", "subset", "micrograph", "group", "view", "cell", "path")
     return Index(images, twins.classes, *(np.concatenate([getattr(one, name) for one in parts]) for name in columns))
 
 
@@ -54,6 +188,7 @@ def _originals(twins: Index, lineage: Lineage) -> Index:
     found = sorted(set(twins.micrograph.tolist()) - {""}, key=int)
     rows = [lineage.micrographs[name] for name in found]
     height, width = COPY_SIZE
+    folder = originals_of(twins.root).absolute()
     originals = Index(
         twins.root,
         twins.classes,
@@ -64,11 +199,12 @@ def _originals(twins: Index, lineage: Lineage) -> Index:
         np.array([row.group for row in rows], dtype=str),
         np.full(len(rows), "original"),
         np.array([(row.cell_x / width, row.cell_y / height) for row in rows]).reshape(-1, 2),
+        np.array([str(folder / f"BloodImage_{int(row.micrograph):05d}.jpg") for row in rows], dtype=str),
     )
     for row in range(len(originals)):
-        if not originals.path(row).is_file():
+        if not originals.where(row).is_file():
             raise InputError(
-                str(originals.path(row)),
+                str(originals.where(row)),
                 expected="the original micrograph that published copies were made from",
                 got="no such file",
                 fix="get the complete set again (`make data`)",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and config errors must not wait for it
-    from bloodcell.data.datamodule import BloodCells
+    from bloodcell.data.datamodule import CellImages
     from bloodcell.data.index import IntArray, StrArray
     from bloodcell.studies.audit.inspection import Look
 
@@ -52,7 +52,7 @@ class Audited(NamedTuple):
         others: Files in class folders that are no images.
     """
 
-    data: "BloodCells"
+    data: "CellImages"
     rows: "IntArray"
     side: "StrArray"
     looks: list["Look"]
@@ -143,11 +143,9 @@ def validation(seen: Audited) -> Finding:
 def as_published(seen: Audited) -> Finding:
     """Whether the images are those that the lineage table was made from."""
     title = "Are these the images that the lineage table knows?"
-    if seen.data.source != "blood_cells":
+    if (lineage := seen.data.lineage) is None:
         return Finding("known", title, "There is no table for this folder.", "", {})
-    from bloodcell.data.lineage_table import read_lineage
-
-    images, index = read_lineage(seen.data.tables).images, seen.data.index
+    images, index = lineage.images, seen.data.index
     present = set(index.file.tolist())
     missing = [file for file in images if file not in present]
     found = {str(index.file[row]): look for row, look in zip(seen.rows, seen.looks, strict=True)}
@@ -204,12 +202,12 @@ def _copies(seen: Audited) -> list[tuple[int, int]]:
 
 def _known_conflicts(seen: Audited) -> list[list[int]]:
     """Photographs of one cell with two labels, from the lineage table: one image of each."""
-    if seen.data.source != "blood_cells":
+    if (lineage := seen.data.lineage) is None:
         return []
-    from bloodcell.data.lineage_table import conflicts, read_lineage
+    from bloodcell.data.lineage_table import conflicts
 
     index = seen.data.index
-    pairs = [(pair.first, pair.second) for pair in conflicts(read_lineage(seen.data.tables))]
+    pairs = [(pair.first, pair.second) for pair in conflicts(lineage)]
     found = [[np.flatnonzero(index.micrograph == name)[-1:] for name in pair] for pair in pairs]
     return [[int(one[0]), int(other[0])] for one, other in found if len(one) and len(other)]
 
@@ -335,11 +333,9 @@ def shapes(seen: Audited) -> Finding:
 def cut_off(seen: Audited) -> Finding:
     """White cells that lie outside the frame, where their place is known."""
     title = "Are cells cut off by the frame?"
-    if seen.data.source != "blood_cells":
+    if (lineage := seen.data.lineage) is None:
         return Finding("known", title, "Not known: no table says where the cells are.", "", {})
-    from bloodcell.data.lineage_table import read_lineage
-
-    images = read_lineage(seen.data.tables).images
+    images = lineage.images
     inside = {
         int(row): images[name].cell_inside for row in seen.rows if (name := str(seen.data.index.file[row])) in images
     }

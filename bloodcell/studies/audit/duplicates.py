@@ -174,7 +174,7 @@ def _registered(
     from bloodcell.studies.lineage import registration as reg
 
     def read(position: int) -> npt.NDArray[np.uint8]:
-        return _reduced(index.path(int(rows[position])))
+        return _reduced(index.where(int(rows[position])))
 
     def features(image: npt.NDArray[np.uint8]) -> reg.Features:
         return reg.features(image, reg.content_mask(image), POINTS)

@@ -59,7 +59,7 @@ def inspect(index: Index, rows: IntArray, workers: int, seen: Callable[[], None]
     """
     found = []
     with ThreadPoolExecutor(workers) as pool:
-        for look in pool.map(lambda row: _look(index.path(row)), rows.tolist()):
+        for look in pool.map(lambda row: _look(index.where(row)), rows.tolist()):
             found.append(look)
             seen()
     return found

@@ -20,7 +20,7 @@ def page(content: dict[str, Any], findings: Sequence[Finding], seen: Audited) ->
 
     index = seen.data.index
     shown = [
-        [[(_thumbnail(index.path(row)), readable(str(index.file[row]))) for row in rows] for rows in one.examples]
+        [[(_thumbnail(index.where(row)), readable(str(index.file[row]))) for row in rows] for rows in one.examples]
         for one in findings
     ]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

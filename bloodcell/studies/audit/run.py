@@ -13,7 +13,7 @@ from bloodcell.studies.audit.checks import Audited, Finding, look_for_all, reada
 from bloodcell.studies.audit.page import page
 
 if TYPE_CHECKING:
-    from bloodcell.data.datamodule import BloodCells
+    from bloodcell.data.datamodule import CellImages
     from bloodcell.data.index import IntArray, StrArray
     from bloodcell.studies.audit.inspection import Look
 
@@ -33,9 +33,9 @@ def audit(cfg: DictConfig, out: Path) -> list[Finding]:
     """
     from bloodcell.config.instantiate import build
 
-    data: BloodCells = build(cfg.data, "data")
+    data: CellImages = build(cfg.data, "data")
     others: list[str] = []
-    data.find(others)
+    data.look_up(others)
     findings = look_for_all(seen := _look(data, others))
     waived = bool(cfg.audit.allow_leak) and findings[0].level == "leak"
     content = {
@@ -54,7 +54,7 @@ def audit(cfg: DictConfig, out: Path) -> list[Finding]:
     return [one for one in findings if not (waived and one.level == "leak")]
 
 
-def _look(data: "BloodCells", others: list[str]) -> Audited:
+def _look(data: "CellImages", others: list[str]) -> Audited:
     from bloodcell.common.console import progress_bar
     from bloodcell.studies.audit.duplicates import copies, joined
     from bloodcell.studies.audit.inspection import inspect
@@ -72,18 +72,16 @@ def _look(data: "BloodCells", others: list[str]) -> Audited:
         looks = inspect(data.index, rows, workers, steps("looking at files", len(rows)))
         named = _named(data, rows, looks)
         # Groups that a user names say what belongs together; that nothing else does is to be seen.
-        asked = np.arange(len(rows)) if data.source == "folder" else np.flatnonzero(named == "")
+        asked = np.arange(len(rows)) if not data.groups_complete else np.flatnonzero(named == "")
         pairs = copies(data.index, rows, looks, asked, workers, steps)
     return Audited(data, rows, side, looks, joined(named, looks, pairs), named, pairs, others)
 
 
-def _named(data: "BloodCells", rows: "IntArray", looks: "Sequence[Look]") -> "StrArray":
+def _named(data: "CellImages", rows: "IntArray", looks: "Sequence[Look]") -> "StrArray":
     """Groups known beforehand; the lineage table knows nothing of a file with other bytes than it saw."""
-    if data.source != "blood_cells":
+    if data.lineage is None:
         return data.index.group[rows]
-    from bloodcell.data.lineage_table import read_lineage
-
-    images = read_lineage(data.tables).images
+    images = data.lineage.images
     files = [images.get(str(file)) for file in data.index.file[rows]]
     changed = [file is not None and file.sha256 != look.sha256 for file, look in zip(files, looks, strict=True)]
     return np.where(changed, "", data.index.group[rows])

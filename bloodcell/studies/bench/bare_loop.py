@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from bloodcell.data.batches import EpochSampler
-from bloodcell.data.datamodule import BloodCells
+from bloodcell.data.sources.folder import Folder
 from bloodcell.model.nets import paper_cnn
 from bloodcell.model.rewrites import faster
 from bloodcell.studies.bench.work import (
@@ -29,8 +29,7 @@ from bloodcell.training.machine import keep_freed_memory
 def epochs(root: Path, count: int, bf16: bool) -> tuple[int, list[float]]:
     """Train; the images of the root, and the seconds of each epoch."""
     keep_freed_memory()
-    data = BloodCells(
-        "folder",
+    data = Folder(
         str(root),
         image_size=SIZE,
         batch_size=BATCH,

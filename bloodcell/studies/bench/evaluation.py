@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from bloodcell.data.datamodule import BloodCells
+from bloodcell.data.sources.folder import Folder
 from bloodcell.model.classifier import CellClassifier
 from bloodcell.model.nets import paper_cnn
 from bloodcell.studies.bench.work import BATCH, DENSE, MEAN, SIZE, STD, WIDTHS
@@ -17,7 +17,7 @@ from bloodcell.training.machine import keep_freed_memory
 def measure(root: Path) -> float:
     """Images a second."""
     keep_freed_memory()
-    data = BloodCells("folder", str(root), image_size=SIZE, batch_size=BATCH, mean=[MEAN] * 3, std=[STD] * 3)
+    data = Folder(str(root), image_size=SIZE, batch_size=BATCH, mean=[MEAN] * 3, std=[STD] * 3)
     data.setup()
     classifier = CellClassifier(
         paper_cnn(len(data.classes), SIZE, WIDTHS, DENSE), data.classes, torch.optim.Adam

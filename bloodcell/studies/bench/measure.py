@@ -252,8 +252,8 @@ def _images() -> tuple[list[Path], str]:
     found = locate(None)
     if found is not None:
         return sorted((find_images(found) / "TRAIN").rglob("*.jpeg")), "blood_cells"
-    from bloodcell.data.datamodule import BloodCells
+    from bloodcell.data.sources.synthetic import Smears
 
-    data = BloodCells("synthetic")
-    data.find()
-    return [data.index.path(row) for row in range(len(data.index))], "synthetic"
+    data = Smears()
+    data.look_up()
+    return [data.index.where(row) for row in range(len(data.index))], "synthetic"

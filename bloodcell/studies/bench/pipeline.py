@@ -6,7 +6,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from bloodcell.data.datamodule import BloodCells
+from bloodcell.data.sources.folder import Folder
 from bloodcell.studies.bench.work import BATCH, MEAN, ROTATION, SHIFT, SIZE, STD, ZOOM
 from bloodcell.training.machine import keep_freed_memory
 
@@ -24,8 +24,7 @@ def measure(root: Path, side: int) -> dict[str, float]:
         seconds; ``private`` memory in bytes, which leaves out what is mapped from files.
     """
     keep_freed_memory()
-    data = BloodCells(
-        "folder",
+    data = Folder(
         str(root),
         image_size=(side, side),
         batch_size=BATCH,

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bloodcell.common.env import CONF
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from bloodcell.data.datamodule import BloodCells
+    from bloodcell.data.datamodule import CellImages
 
 
 FOLDS = 5
@@ -70,17 +69,15 @@ def jobs(seeds: Sequence[int]) -> list[Job]:
     ]
 
 
-def _data(job: Job, words: list[str]) -> "BloodCells":
+def _data(job: Job, words: list[str]) -> "CellImages":
     """The index and the split of a job, without pixels."""
-    from hydra import compose, initialize_config_dir
-
+    from bloodcell.config.compose import composed
     from bloodcell.config.instantiate import build
-    from bloodcell.data.datamodule import BloodCells
+    from bloodcell.data.datamodule import CellImages
 
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", ["experiment=ladder", *words, *job.overrides])
-    data: BloodCells = build(cfg.data, "data")
-    data.find()
+    cfg = composed(["experiment=ladder", *words, *job.overrides])
+    data: CellImages = build(cfg.data, "data")
+    data.look_up()
     return data
 
 

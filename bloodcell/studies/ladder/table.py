@@ -12,7 +12,7 @@ from bloodcell.common.files import read_csv
 from bloodcell.studies.ladder.jobs import Job
 
 if TYPE_CHECKING:
-    from bloodcell.data.datamodule import BloodCells
+    from bloodcell.data.datamodule import CellImages
     from bloodcell.evidence.intervals import Estimate
 
 
@@ -93,7 +93,7 @@ def _scores(seeds: Sequence[Answers]) -> dict[str, Any]:
     }
 
 
-def _neighbours(data: dict[Job, "BloodCells"]) -> list[dict[str, Any]]:
+def _neighbours(data: dict[Job, "CellImages"]) -> list[dict[str, Any]]:
     """The controls without training: the nearest image in colours, and in raw pixels."""
     from concurrent.futures import ThreadPoolExecutor
 
