@@ -1,4 +1,4 @@
-"""TODO download.py."""
+"""Get the real images, or check those that are there: ``python -m bloodcell.download [SOURCE]``."""
 
 import argparse
 import os

@@ -1,1 +1,1 @@
-"""TODO common."""
+"""What any program needs; it knows nothing of this field."""

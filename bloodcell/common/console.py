@@ -1,4 +1,4 @@
-"""TODO common/console.py."""
+"""What is said on a terminal: progress, durations, counts."""
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

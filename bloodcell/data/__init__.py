@@ -1,1 +1,1 @@
-"""What goes in: folders of images, their index, splits, pixels and transforms."""
+"""A folder of images becomes batches, and says what it is."""

@@ -1,4 +1,4 @@
-"""TODO data/kaggle.py."""
+"""The Kaggle set as it lies on disk: its folders, its counts, and where it is looked for."""
 
 import os
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""The nets and the LightningModule that trains them."""
+"""A batch becomes logits."""

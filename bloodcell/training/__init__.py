@@ -1,1 +1,1 @@
-"""TODO training."""
+"""One run, from its config to its directory; ``restore`` is the one way to open an old one."""

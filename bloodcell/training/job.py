@@ -1,4 +1,4 @@
-"""TODO training/job.py."""
+"""A run in its directory: claimed by one process, told in ``status.json`` however it ends."""
 
 import logging
 import shutil
