@@ -14,7 +14,9 @@ class folders: on its test/ folder if it has one, else on all of its images; on 
 set, on that copy's test images."""
 
 
-def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None, images: str = "test") -> dict[str, float]:
+def evaluate(
+    run_dir: Path, overrides: list[str], checkpoint: str | None, images: str = "test", *, allow_leak: bool = False
+) -> dict[str, float]:
     """Test a run's checkpoint.
 
     Args:
@@ -22,12 +24,13 @@ def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None, images
         overrides: ``data.KEY=VALUE`` words.
         checkpoint: ``best`` or ``last``; ``None`` for the one that the run reported.
         images: ``test``, or ``train`` for the images that were learnt from, as they are.
+        allow_leak: Whether other images may be tested although the weights have seen something of each.
 
     Returns:
         The metrics that are written to ``metrics.json``.
 
     Raises:
-        InputError: If the directory is no run, or the data do not fit its classes.
+        InputError: If the directory is no run, the data do not fit its classes, or the weights have seen them all.
     """
     import lightning as L
 
@@ -37,11 +40,11 @@ def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None, images
     from bloodcell.tracking.manifest import manifest
     from bloodcell.training.artefacts import write_artefacts
     from bloodcell.training.assemble import make_classifier, make_data, quiet
-    from bloodcell.training.checks import check_trained_on
+    from bloodcell.training.checks import check_clean, check_trained_on
     from bloodcell.training.collect import Collector
     from bloodcell.training.measure import measure
     from bloodcell.training.printout import show
-    from bloodcell.training.restore import find_checkpoint
+    from bloodcell.training.restore import find_checkpoint, seen_by
 
     quiet()
     cfg = read_config(run_dir, overrides)
@@ -49,10 +52,13 @@ def evaluate(run_dir: Path, overrides: list[str], checkpoint: str | None, images
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = make_data(cfg)
     check_trained_on(path, data)
+    about = describe(data, seen_by(run_dir, path), training=False)
+    if overrides and images == "test" and not allow_leak:
+        check_clean(about, " ".join(overrides), "--allow-leak")
     if images == "train":
         caveat = "these are the images that the net was trained on: how well it fits them, and no more"
         data.split = Split("training images", data.split.train, data.split.train, data.split.train, False, caveat)
-    about = describe(data)
+        about = describe(data, about.seen, training=False)
     classifier = make_classifier(cfg, data)
     out = run_dir / "evaluations" / datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S_%f")
     collector = Collector()
@@ -86,8 +92,13 @@ def main() -> None:
     parser.add_argument(
         "--images", choices=["test", "train"], default="test", help="train: those that were learnt from (default: test)"
     )
+    parser.add_argument(
+        "--allow-leak", action="store_true", help="test even where the weights have seen something of every test image"
+    )
     words = parser.parse_args()
-    run_command(lambda: evaluate(words.run_dir, words.overrides, words.checkpoint, words.images))
+    run_command(
+        lambda: evaluate(words.run_dir, words.overrides, words.checkpoint, words.images, allow_leak=words.allow_leak)
+    )
 
 
 if __name__ == "__main__":

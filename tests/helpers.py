@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from bloodcell.data.index import Index, IntArray
+from bloodcell.data.splits import Split
+
 CLASSES = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE")
 KAGGLE_CLASSES = (*CLASSES, "NEUTROPHIL")
 # Small enough for a test, and what every tiny run shares.
@@ -23,9 +26,11 @@ TINY = (
 )
 
 
-def write_cells(root: Path, subsets: tuple[str, ...], each: int, classes: tuple[str, ...] = CLASSES) -> Path:
+def write_cells(
+    root: Path, subsets: tuple[str, ...], each: int, classes: tuple[str, ...] = CLASSES, seed: int = 3
+) -> Path:
     """A folder of noisy discs whose size and hue tell the class."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     yy, xx = np.mgrid[:36, :48]
     for subset in subsets:
         for k, name in enumerate(classes):
@@ -98,3 +103,9 @@ def same(one: Path, two: Path) -> bool:
     """Whether two runs ended with the same weights, bit for bit."""
     first, second = weights(one), weights(two)
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def shared_groups(split: Split, index: Index, rows: IntArray) -> tuple[int, int]:
+    """Field groups of some test rows that are learnt from as well, by their names; and all of theirs."""
+    tested = np.setdiff1d(index.group[rows], [""])
+    return int(np.isin(tested, index.group[split.learnt]).sum()), len(tested)

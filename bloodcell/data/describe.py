@@ -1,11 +1,14 @@
 """What is known of the data of a run: made once, and told in every place where a result is read."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from bloodcell.data.datamodule import CellImages
 from bloodcell.data.fingerprint import fingerprint_of
 from bloodcell.data.lineage_table import check_hashes
+from bloodcell.data.seen import NOTHING, Seen, identities
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,11 @@ class DataDescription:
         caveat: What the numbers under this split are not; empty if there is nothing to say.
         images: Number of images to train, validate and test on.
         training_images: Number of training images by class.
-        shared_groups: Field groups of the test images that are learnt from as well; ``None`` if groups are not known.
+        shared_groups: Field groups of the test images that the weights have seen; ``None`` if groups are not known.
         test_groups: Field groups of the test images; ``None`` if not known.
+        learnt_images: Test images whose very bytes the weights have seen; ``None`` for none.
+        inherited: Whether some of that was seen before, by the weights that this starts from.
+        seen: All that the weights have seen when training is over.
     """
 
     source: str
@@ -37,6 +43,9 @@ class DataDescription:
     training_images: dict[str, int]
     shared_groups: int | None
     test_groups: int | None
+    learnt_images: int | None
+    inherited: bool
+    seen: Seen
 
     @property
     def label(self) -> str:
@@ -45,27 +54,42 @@ class DataDescription:
 
     @property
     def warning(self) -> str:
-        """What a split that leaks does, in one line; empty for one that does not."""
-        if not self.shared_groups:
+        """What the weights know of the test images beforehand, in one line; empty if nothing."""
+        if not self.shared_groups and not self.learnt_images:
             return ""
-        return (
-            f"WARNING: protocol {self.protocol} leaks: {self.shared_groups} of the {self.test_groups} field "
-            "groups in the test images are in the training images too"
+        what = f"{self.shared_groups} of the {self.test_groups} field groups in the test images"
+        if not self.shared_groups or self.learnt_images == self.images["test"]:
+            what = f"{self.learnt_images:,} of the {self.images['test']:,} test images"
+        if self.inherited:
+            return f"WARNING: the weights have seen {what} before"
+        return f"WARNING: protocol {self.protocol} leaks: {what} are in the training images too"
+
+    @property
+    def nothing_clean(self) -> bool:
+        """Whether the weights have seen something of every test image."""
+        return self.learnt_images == self.images["test"] or (
+            self.test_groups is not None and self.shared_groups == self.test_groups
         )
 
     @property
     def leakage(self) -> dict[str, int]:
-        """``shared_groups`` and ``test_groups``; empty if groups are not known."""
-        both = {"shared_groups": self.shared_groups, "test_groups": self.test_groups}
-        return {name: number for name, number in both.items() if number is not None}
+        """``shared_groups``, ``test_groups`` and ``learnt_images``, as far as they are known."""
+        found = {name: getattr(self, name) for name in ("shared_groups", "test_groups", "learnt_images")}
+        return {name: number for name, number in found.items() if number is not None}
 
     def entries(self) -> dict[str, Any]:
         """Return what ``manifest.json`` says of the data; what is not known is left out."""
-        return {name: value for name, value in asdict(self).items() if name != "synthetic" and value is not None}
+        ours = ("synthetic", "inherited", "seen")
+        return {name: value for name, value in vars(self).items() if name not in ours and value is not None}
 
 
-def describe(data: CellImages) -> DataDescription:
-    """Describe data that are set up.
+def describe(data: CellImages, before: Seen = NOTHING, *, training: bool = True) -> DataDescription:
+    """Describe data that are looked up.
+
+    Args:
+        data: Index and split.
+        before: What the weights have seen that a run starts from, or that are tested.
+        training: Whether they are about to see the training and validation images of the split as well.
 
     Raises:
         InputError: If the split rests on a lineage table and an image is another one than in the table.
@@ -75,17 +99,26 @@ def describe(data: CellImages) -> DataDescription:
     beside = {name: found[name] for name in index.file[~index.published].tolist()}
     if split.protocol in ("grouped", "official_strict") and data.lineage is not None:
         check_hashes(found, data.lineage)
-    shared, groups = split.shared_groups(index, split.test)
+    fingerprint = fingerprint_of({name: found[name] for name in index.file[index.published].tolist()})
+    known = identities(data, found, fingerprint)
+    own = known.seen(split.learnt) if training else NOTHING
+    seen, test = own | before, known.seen(split.test)
+    shared = int(np.isin(test.groups, seen.groups).sum())
+    learnt = int(np.isin(known.image[split.test], seen.images).sum())
+    inherited = shared > np.isin(test.groups, own.groups).sum() or learnt > np.isin(test.images, own.images).sum()
     return DataDescription(
         source=data.source,
         synthetic=data.synthetic,
         root=str(index.root),
-        fingerprint=fingerprint_of({name: found[name] for name in index.file[index.published].tolist()}),
+        fingerprint=fingerprint,
         fingerprint_beside=fingerprint_of(beside) if beside else None,
         protocol=split.protocol,
         caveat=split.caveat,
         images={"train": len(split.train), "val": len(split.val), "test": len(split.test)},
         training_images={name: int(n) for name, n in zip(index.classes, index.counts(split.train), strict=True)},
-        shared_groups=shared if groups else None,
-        test_groups=groups or None,
+        shared_groups=shared if len(test.groups) else None,
+        test_groups=len(test.groups) or None,
+        learnt_images=learnt or None,
+        inherited=bool(inherited),
+        seen=seen,
     )

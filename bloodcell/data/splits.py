@@ -42,19 +42,10 @@ class Split:
     test_beside: IntArray = field(default_factory=lambda: NONE)
     calibration: IntArray = field(default_factory=lambda: NONE)
 
-    def shared_groups(self, index: Index, rows: IntArray) -> tuple[int, int]:
-        """Leakage in numbers: field groups of some test rows that are learnt from as well, and all of theirs.
-
-        Args:
-            index: The table of images.
-            rows: ``test`` or ``test_beside``.
-
-        Returns:
-            The two numbers; groups that are not known are not counted.
-        """
-        learnt = index.group[np.concatenate([self.train, self.val if self.choice else NONE])]
-        tested = np.setdiff1d(index.group[rows], [""])
-        return int(np.isin(tested, learnt).sum()), len(tested)
+    @property
+    def learnt(self) -> IntArray:
+        """Rows that the weights depend on: those to learn from, and those that a checkpoint is chosen by."""
+        return np.concatenate([self.train, self.val if self.choice else NONE])
 
 
 def random_split(index: Index, seed: int, test_per_class: int = PAPER_TEST_PER_CLASS) -> Split:

@@ -72,6 +72,9 @@ class CellClassifier(L.LightningModule):
         class_weights: Weight of each class in the loss, or ``None`` for equal ones.
         monitor: Metric that a plateau schedule watches.
         seed: With the epoch it settles what dropout draws.
+
+    Attributes:
+        seen: What the weights have seen when training is over, by name; travels with them in every checkpoint.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class CellClassifier(L.LightningModule):
         self._metrics = nn.ModuleDict({stage_key(stage): class_metrics(len(classes)) for stage in stages})
         self._losses = nn.ModuleDict({stage_key(stage): MeanMetric() for stage in stages})
         self.confusion: dict[str, Tensor] = {}
+        self.seen: dict[str, Tensor] = {}
         self._seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
 
     def metrics(self, stage: str) -> MetricCollection:
@@ -188,8 +192,9 @@ class CellClassifier(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": config}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let the class names travel with the weights."""
+        """Let the class names and what was seen travel with the weights."""
         checkpoint["classes"] = list(self.classes)
+        checkpoint["seen"] = self.seen
 
     def _step(self, stage: str, batch: Batch) -> tuple[Tensor, Tensor]:
         images, labels, _ = batch

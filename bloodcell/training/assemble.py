@@ -59,8 +59,15 @@ def settle(cfg: DictConfig) -> str:
     return f"{precision} ({why}), {torch.get_num_threads()} threads"
 
 
+def find_data(cfg: DictConfig) -> CellImages:
+    """Find, index and split the data."""
+    data: CellImages = build(cfg.data, "data")
+    data.look_up()
+    return data
+
+
 def make_data(cfg: DictConfig) -> CellImages:
-    """The data, found, split and decoded."""
+    """Find, index, split and decode the data."""
     data: CellImages = build(cfg.data, "data")
     data.setup()
     return data

@@ -9,8 +9,10 @@ from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json
 from bloodcell.data.datamodule import CellImages
 from bloodcell.data.describe import DataDescription
+from bloodcell.data.seen import seen_in
 from bloodcell.model.classifier import check_classes
 from bloodcell.model.weights import read_checkpoint
+from bloodcell.tracking.status import is_inside
 from bloodcell.training.devices import check_processes
 
 
@@ -57,6 +59,10 @@ def check_before_fit(
     if cfg.ckpt_path is not None:
         check_trained_on(Path(cfg.ckpt_path), data)
     check_same_data(run_dir, about)
+    if cfg.ckpt_path is not None and is_inside(run_dir, Path(cfg.ckpt_path)):
+        check_same_split(Path(cfg.ckpt_path), about, run_dir)
+    if about.inherited and not cfg.get("allow_leak", False):
+        check_clean(about, "init_from" if cfg.init_from else "ckpt_path", "set allow_leak=true")
 
 
 def check_choice(cfg: DictConfig, data: CellImages) -> None:
@@ -82,6 +88,35 @@ def check_trained_on(checkpoint: Path, data: CellImages) -> None:
     """Stop in one line if a checkpoint cannot be read or was trained on other classes than the data have."""
     content = read_checkpoint(checkpoint, str(checkpoint))
     check_classes(content.get("classes"), data.classes, str(checkpoint))
+
+
+def check_same_split(checkpoint: Path, about: DataDescription, run_dir: Path) -> None:
+    """Stop if a run that is gone on with would learn from, or choose by, other images than before."""
+    before = seen_in(read_checkpoint(checkpoint, str(checkpoint)))
+    if before is not None and before != about.seen:
+        raise InputError(
+            str(run_dir),
+            expected="the split that the run was started with",
+            got=f"another one (protocol {about.protocol})",
+            fix="leave the data as they were, or start a new run with ckpt_path=.../checkpoints/last.ckpt",
+        )
+
+
+def check_clean(about: DataDescription, where: str, waive: str) -> None:
+    """Stop if the weights have seen something of every test image.
+
+    Args:
+        about: What is to be tested.
+        where: What the user typed that the weights come from.
+        waive: How to go on all the same.
+    """
+    if about.nothing_clean:
+        raise InputError(
+            where,
+            expected="weights that have not seen all of the test images",
+            got=about.warning.removeprefix("WARNING: "),
+            fix=f"test on other images, or {waive}",
+        )
 
 
 def check_same_data(run_dir: Path, about: DataDescription) -> None:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from inspect import signature
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -13,6 +14,9 @@ from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_text
 from bloodcell.config.compose import quoted, still_composed
 from bloodcell.tracking.status import is_inside
+
+if TYPE_CHECKING:
+    from bloodcell.data.seen import Seen
 
 BLOOD_CELLS = "bloodcell.data.sources.blood_cells.BloodCells"
 BLOOD_CELLS_OR_SMEARS = "bloodcell.data.sources.blood_cells.blood_cells_or_smears"
@@ -205,3 +209,43 @@ def find_checkpoint(run_dir: Path, which: str) -> Path:
             fix="give the directory that a training printed, as runs/quickstart/2026-...",
         )
     return path
+
+
+def seen_before(cfg: DictConfig, run_dir: Path) -> "Seen":
+    """Tell what the weights have seen that a run starts from; a run that is resumed in place starts from its own.
+
+    Args:
+        cfg: The config of the run.
+        run_dir: Its directory.
+    """
+    from bloodcell.data.seen import NOTHING, seen_in
+    from bloodcell.model.weights import read_checkpoint
+
+    found = NOTHING
+    for key in ("init_from", "ckpt_path"):
+        if cfg[key] is None or (key == "ckpt_path" and is_inside(run_dir, Path(cfg.ckpt_path))):
+            continue
+        seen = seen_in(read_checkpoint(Path(cfg[key]), f"{key}={cfg[key]}"))
+        if seen is None:
+            print(f"WARNING: {key}={cfg[key]} does not say which images its weights have seen: they may be test images")
+        found = found | (seen or NOTHING)
+    return found
+
+
+def seen_by(run_dir: Path, checkpoint: Path) -> "Seen":
+    """Tell what the weights of a run have seen; for a run of version 0.1, by its own split made again.
+
+    Args:
+        run_dir: The run directory.
+        checkpoint: One of its checkpoints.
+
+    Raises:
+        InputError: If an old run's images are gone.
+    """
+    from bloodcell.data.describe import describe
+    from bloodcell.data.seen import seen_in
+    from bloodcell.model.weights import read_checkpoint
+    from bloodcell.training.assemble import find_data
+
+    seen = seen_in(read_checkpoint(checkpoint, str(checkpoint)))
+    return seen if seen is not None else describe(find_data(read_config(run_dir, []))).seen

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from bloodcell.common.files import write_json
 from bloodcell.tracking.manifest import manifest
 from bloodcell.tracking.status import write_status
-from bloodcell.training.restore import find_checkpoint, keep_config
+from bloodcell.training.restore import find_checkpoint, keep_config, seen_before
 
 if TYPE_CHECKING:  # torch takes seconds to import: what is refused by its words must not wait for it
     import lightning as L
@@ -63,8 +63,9 @@ def train(
     arithmetic = settle(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = make_data(cfg)
-    about = describe(data)
+    about = describe(data, seen_before(cfg, run_dir))
     classifier = make_classifier(cfg, data)
+    classifier.seen = about.seen.tensors()
     collector = Collector()
     trainer = make_trainer(cfg, data, about, run_dir, [collector, *callbacks], graph=varied is None)
     checks.check_before_fit(cfg, trainer, data, about, run_dir)

@@ -20,7 +20,7 @@ def index_of(cell: npt.NDArray[np.float64], names: list[str] | None = None) -> I
     empty = np.full(count, "")
     file = np.array(names or [f"TRAIN/{CLASSES[row % 4]}/_{row}_{row * 7919}.jpeg" for row in range(count)])
     view = np.full(count, "twin")
-    return Index(Path("/none"), CLASSES, file, np.arange(count) % 4, empty, empty, empty, view, cell)
+    return Index(Path("/none"), CLASSES, file, np.arange(count) % 4, empty, empty, empty, view, cell, file)
 
 
 def pictures(count: int) -> torch.Tensor:

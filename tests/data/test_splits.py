@@ -23,6 +23,7 @@ from bloodcell.data.splits import (
     official_split,
     random_split,
 )
+from tests.helpers import shared_groups, write_cells, write_groups
 
 
 def table(train: list[int], test: list[int]) -> Index:
@@ -41,6 +42,7 @@ def table(train: list[int], test: list[int]) -> Index:
         empty,
         np.full(len(rows), "image"),
         np.full((len(rows), 2), np.nan),
+        names,
     )
 
 
@@ -85,8 +87,6 @@ def test_random_needs_enough_images() -> None:
 
 @pytest.mark.parametrize("subsets", [("train", "val", "test"), ("train", "test"), ("train", "val"), ("train",), ("",)])
 def test_folders_are_followed_as_far_as_they_go(tmp_path: Path, subsets: tuple[str, ...]) -> None:
-    from tests.helpers import write_cells
-
     index = index_folders(write_cells(tmp_path, subsets, 8), list(subsets))
     split = folder_split(index, 0)
     parts = [set(split.train), set(split.val), set(split.test)]
@@ -99,8 +99,6 @@ def test_folders_are_followed_as_far_as_they_go(tmp_path: Path, subsets: tuple[s
 
 
 def test_index_does_not_depend_on_the_order_of_files(tmp_path: Path) -> None:
-    from tests.helpers import write_cells
-
     one = index_folders(write_cells(tmp_path / "a", ("",), 4), [""])
     assert list(one.file) == sorted(one.file)
     two = index_folders(write_cells(tmp_path / "b", ("",), 4), [""])
@@ -136,7 +134,7 @@ def kaggle_like(seed: int, classes: int, each: int = 12) -> Index:
             rows.append((f"TEST_SIMPLE/{names[label]}/{number}.jpeg", label, "TEST_SIMPLE", *known, "simple"))
         rows.append((f"ORIGINAL/{names[label]}/{number}.jpg", label, side, *known, "original"))
     columns = [np.array(column) for column in zip(*rows, strict=True)]
-    return Index(Path("/none"), tuple(names), *columns, np.full((len(rows), 2), np.nan))
+    return Index(Path("/none"), tuple(names), *columns, np.full((len(rows), 2), np.nan), columns[0])
 
 
 def shuffled(index: Index, seed: int) -> Index:
@@ -255,7 +253,7 @@ def test_official_strict_leaves_out_what_touches_test_and_nothing_else(index: In
     if plain is None or strict is None:
         return
     check_sides(index, strict)
-    assert strict.shared_groups(index, strict.test)[0] == 0
+    assert shared_groups(strict, index, strict.test)[0] == 0
     touching = groups(index, index.rows("TEST"))
     apart = [row for row in index.rows("TRAIN") if index.group[row] not in touching]
     assert sorted([*strict.train, *strict.val]) == apart
@@ -295,7 +293,7 @@ def test_shared_groups_are_counted_right(index: Index, data: st.DataObject) -> N
                 asked.add(name)
                 if any(unknown.group[other] == name for other in learnt):
                     shared.add(name)
-        assert split.shared_groups(unknown, test) == (len(shared), len(asked))
+        assert shared_groups(split, unknown, test) == (len(shared), len(asked))
 
 
 @settings(max_examples=30, deadline=None)
@@ -356,8 +354,6 @@ def test_groups_must_be_known_and_as_many_as_folds() -> None:
 
 
 def test_the_seed_of_the_run_does_not_move_the_folds(tmp_path: Path) -> None:
-    from tests.helpers import write_cells, write_groups
-
     root = write_groups(write_cells(tmp_path, ("",), 12), lambda number: f"patient{number // 2}")
     found = []
     for seed in (0, 1):
@@ -390,8 +386,8 @@ def test_every_photograph_is_tested_once_in_the_five_folds(real_index: Index) ->
     assert views(real_index, tested) == {"original"}
     for split in splits:
         check_sides(real_index, split)
-        assert split.shared_groups(real_index, split.test)[0] == 0
-        assert split.shared_groups(real_index, split.test_beside)[0] == 0
+        assert shared_groups(split, real_index, split.test)[0] == 0
+        assert shared_groups(split, real_index, split.test_beside)[0] == 0
         assert len(split.train) + len(split.val) + len(split.test_beside) == 12444
     beside = np.concatenate([split.test_beside for split in splits])
     assert len(set(beside.tolist())) == 12444
@@ -402,16 +398,16 @@ def test_published_and_random_splits_leak_and_strict_ones_do_not(real_index: Ind
     official = official_split(real_index, 0)
     assert len(official.test_beside) == 71
     assert real_index.counts(official.test_beside).tolist() == [13, 6, 4, 48]
-    shared, tested = official.shared_groups(real_index, official.test)
+    shared, tested = shared_groups(official, real_index, official.test)
     assert 4 <= shared < tested <= 71
     strict = official_split(real_index, 0, strict=True)
     check_sides(real_index, strict)
-    assert strict.shared_groups(real_index, strict.test) == (0, tested)
+    assert shared_groups(strict, real_index, strict.test) == (0, tested)
     assert files(real_index, strict.test) == files(real_index, official.test)
     left_out = len(official.train) + len(official.val) - len(strict.train) - len(strict.val)
     assert 0 < left_out < 1000
     paper = random_split(real_index, 0)
-    shared, tested = paper.shared_groups(real_index, paper.test)
+    shared, tested = shared_groups(paper, real_index, paper.test)
     assert shared >= tested - 3
     assert shared > 0.8 * len(groups(real_index, np.flatnonzero(real_index.view == "original")))
 

@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from bloodcell.training.restore import bring_up_to_date
-from tests.helpers import metrics_of, same
+from tests.helpers import metrics_of, weights
 
 KEPT = Path(__file__).parent.parent / "old_runs"
 
@@ -47,9 +48,10 @@ def test_an_old_run_is_made_again(
 
 def test_an_old_run_that_was_interrupted_goes_on(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, "train", "ckpt_path=interrupted")
-    typed(monkeypatch, "reproduce", "--run", "finished")
-    (undisturbed,) = (old / "runs" / "reproduce" / "finished").iterdir()
-    assert same(old / "interrupted", undisturbed)
+    undisturbed, now = weights(old / "finished"), weights(old / "interrupted")
+    assert undisturbed.keys() == now.keys()
+    for name, values in undisturbed.items():  # on another machine, with another number of threads
+        assert torch.allclose(values, now[name], atol=1e-4), name
 
 
 def test_old_runs_are_in_the_table(
@@ -59,7 +61,6 @@ def test_old_runs_are_in_the_table(
     said = capsys.readouterr().out
     assert "interrupted" in said
     assert "ok" in said
-    typed(monkeypatch, "compare", "finished", "finished")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""What weights have seen: images and groups that they were trained or chosen on, known by content wherever they lie."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from bloodcell.data.datamodule import CellImages
+from bloodcell.data.index import IntArray
+from bloodcell.data.lineage_table import Lineage, read_lineage
+
+UNKNOWN = 0  # of the group of an image
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Identities of images and of groups, int64, sorted, each once: the first 64 bits of SHA-256.
+
+    Attributes:
+        images: Of the bytes of the files.
+        groups: Of the field groups, or of the groups that a user named.
+    """
+
+    images: IntArray
+    groups: IntArray
+
+    def __or__(self, other: "Seen") -> "Seen":
+        """Join what two have seen."""
+        return Seen(np.union1d(self.images, other.images), np.union1d(self.groups, other.groups))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both have seen the same."""
+        both = isinstance(other, Seen) and np.array_equal(self.images, other.images)
+        return both and isinstance(other, Seen) and np.array_equal(self.groups, other.groups)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Give what a checkpoint carries."""
+        return {"images": torch.from_numpy(self.images), "groups": torch.from_numpy(self.groups)}
+
+
+NOTHING = Seen(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+
+
+def seen_in(checkpoint: Mapping[str, Any]) -> Seen | None:
+    """Read what the weights in a checkpoint have seen; ``None`` where it does not say (before version 0.2)."""
+    found = checkpoint.get("seen")
+    if not isinstance(found, dict):
+        return None
+    return Seen(*(np.unique(found[name].numpy()).astype(np.int64) for name in ("images", "groups")))
+
+
+@dataclass(frozen=True)
+class Identities:
+    """Of each row of an index, int64, shape (N,): its image, and its group or ``UNKNOWN``."""
+
+    image: IntArray
+    group: IntArray
+
+    def seen(self, rows: IntArray) -> Seen:
+        """Give what is seen by looking at some rows."""
+        groups = np.unique(self.group[rows])
+        return Seen(np.unique(self.image[rows]), groups[groups != UNKNOWN])
+
+
+def identities(data: CellImages, digests: Mapping[str, str], fingerprint: str) -> Identities:
+    """Identify the images and groups of a data set.
+
+    The groups of photographs that the lineage table knows are the same wherever a copy of them lies, under whatever
+    name. Groups that a user named are those of this very set of files.
+
+    Args:
+        data: Indexed.
+        digests: SHA-256 of each file, by ``index.file``.
+        fingerprint: Of the set.
+    """
+    index = data.index
+    files, named = index.file.tolist(), index.group.tolist()
+    if data.lineage is not None:
+        known = [f"lineage/{group}" if group else "" for group in named]
+    else:
+        fields = _fields(read_lineage())
+        known = [
+            f"lineage/{fields[digests[file]]}"
+            if digests[file] in fields
+            else (f"{fingerprint}/{group}" if group else "")
+            for file, group in zip(files, named, strict=True)
+        ]
+    names = {name: _number(hashlib.sha256(name.encode()).hexdigest()) if name else UNKNOWN for name in set(known)}
+    return Identities(_numbers(digests[file] for file in files), np.array([names[name] for name in known], np.int64))
+
+
+def _fields(lineage: Lineage) -> dict[str, str]:
+    """Field group by the SHA-256 of every published file."""
+    copies = {row.sha256: row.group for row in lineage.images.values() if row.group}
+    return copies | {row.sha256: row.group for row in lineage.micrographs.values() if row.sha256 and row.group}
+
+
+def _numbers(digests: Iterable[str]) -> IntArray:
+    return np.array([_number(digest) for digest in digests], dtype=np.int64)
+
+
+def _number(digest: str) -> int:
+    return int.from_bytes(bytes.fromhex(digest[:16]), "big", signed=True)
