@@ -1,15 +1,54 @@
-"""TODO studies/paper/readme.py."""
+"""Write the tables of README.md and results/README.md from what is committed in ``results/``."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bloodcell.common.files import write_text
+from bloodcell.common.files import read_json, write_text
+from bloodcell.evidence.pages import _table
 from bloodcell.studies.bench.table import markdown
+from bloodcell.studies.ladder.jobs import CNN
+from bloodcell.studies.ladder.table import RUNG_NAMES
+from bloodcell.studies.paper.stated import CLAIM
+
+
+def summary_table(results: Path) -> str:
+    """Set the paper's claim beside ours: the four rows at the top of the README.
+
+    The paper tests 250 images of each class, so its accuracy is its balanced accuracy too.
+
+    Args:
+        results: Folder with ``paper`` and ``ladder``.
+
+    Returns:
+        Lines of Markdown: balanced accuracy on copies and on originals, with 95 % intervals over field groups.
+    """
+    ours = read_json(results / "paper" / "metrics.json")
+    ladder = {(row["model"], row["rung"]): row for row in read_json(results / "ladder" / "ladder.json")["rows"]}
+    rows = [
+        ["the paper's claim", RUNG_NAMES["random"], f"{100 * CLAIM:.1f} %", ""],
+        [
+            "its net, reproduced here",
+            RUNG_NAMES["random"],
+            *(
+                _share(ours[f"{view}/balanced_acc"], ours["intervals"][f"{view}/balanced_acc"])
+                for view in ("test", "original")
+            ),
+        ],
+    ]
+    for rung in ("random", "grouped"):
+        scores = [ladder[CNN, rung][view]["balanced_acc"] for view in ("twin", "original")]
+        rows.append([CNN, RUNG_NAMES[rung], *(_share(one["mean"], one["interval"]) for one in scores)])
+    return _table(["net", "split", "tested on held-out copies", "tested on originals"], rows) + "\n"
+
+
+def _share(share: float, ends: Sequence[float]) -> str:
+    return f"{100 * share:.1f} % ({100 * ends[0]:.1f}-{100 * ends[1]:.1f})"
 
 
 def committed_table(results: Path) -> str:
-    """The committed runs as a Markdown table: what the README shows.
+    """The committed runs as a Markdown table.
 
     Args:
         results: Folder with one folder per experiment, each with ``metrics.json``.
@@ -25,7 +64,7 @@ def committed_table(results: Path) -> str:
         where = f"{record['checkpoint']}, epoch {record['epoch']}"
         for view, tested in (("test", "test images"), ("original", "originals")):
             if f"{view}/acc" in record:
-                first = [f"[{path.parent.name}](results/{path.parent.name})", record["protocol"], where, tested]
+                first = [f"[{path.parent.name}]({path.parent.name})", record["protocol"], where, tested]
                 lines.append([*first, *(_with_interval(record, f"{view}/{name}") for name in names)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
@@ -36,15 +75,21 @@ def _with_interval(record: dict[str, Any], name: str) -> str:
 
 
 def write_readme(readme: Path, results: Path) -> None:
-    """Put the tables of committed runs, of the ladder and of the bench between their marks in the README."""
-    text = readme.read_text(encoding="utf-8")
+    """Write the four rows into the README, and the tables of runs, ladder and bench into that of ``results``."""
     tables = {"results": committed_table(results)}
     if (results / "ladder" / "ladder.md").is_file():
         tables["ladder"] = (results / "ladder" / "ladder.md").read_text(encoding="utf-8")
     if (results / "bench.json").is_file():
         tables["bench"] = markdown(json.loads((results / "bench.json").read_text(encoding="utf-8")))
+    _fill(readme, {"summary": summary_table(results)})
+    _fill(results / "README.md", tables)
+
+
+def _fill(page: Path, tables: Mapping[str, str]) -> None:
+    """Put each table between its marks."""
+    text = page.read_text(encoding="utf-8")
     for name, content in tables.items():
         begin, end = (f"<!-- {name}:{mark} -->" for mark in ("begin", "end"))
         head, rest = text.split(begin)
         text = f"{head}{begin}\n{content}{end}{rest.split(end)[1]}"
-    write_text(readme, text)
+    write_text(page, text)
