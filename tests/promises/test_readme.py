@@ -2,12 +2,16 @@
 
 import importlib
 import re
+import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from bloodcell.common.env import CHECKOUT, CONF
+from tests.helpers import metrics_of
 
 PAGES = sorted(
     path
@@ -99,3 +103,23 @@ def test_imports_work(page: Path) -> None:
     for module, names in re.findall(r"^from (bloodcell[\w.]*) import (.+)$", page.read_text(), re.MULTILINE):
         loaded = importlib.import_module(module)
         assert all(hasattr(loaded, name.strip()) for name in names.split(",")), module
+
+
+def test_the_examples_of_a_net_and_a_data_set_train(
+    train: Callable[..., Path], cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bloodcell.model import nets
+
+    text = (CONF / "README.md").read_text()
+    net, data = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    source = ModuleType("bloodcell.data.sources.my_cells")
+    monkeypatch.setitem(sys.modules, source.__name__, source)
+    exec(data, source.__dict__)
+    monkeypatch.setattr(nets, "my_net", None, raising=False)
+    exec(net, nets.__dict__)
+    for name, content in re.findall(r"^```yaml\n# conf/(\w+/my_\w+\.yaml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        (tmp_path / "conf" / name).parent.mkdir(parents=True)
+        (tmp_path / "conf" / name).write_text(content)
+    words = ("data=my_cells", f"data.root={cells}", "data.image_size=[32,32]", "model=my_net", "model.width=4")
+    run = train("trainer.max_epochs=1", base=("--config-dir", str(tmp_path / "conf"), *words))
+    assert metrics_of(run)["protocol"] == "folder"
