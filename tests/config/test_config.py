@@ -68,6 +68,8 @@ def test_the_paper_literally() -> None:
     assert (cfg.data.image_size, cfg.data.batch_size, cfg.trainer.max_epochs) == ([128, 128], 32, 50)
     assert (cfg.optim.lr, cfg.optim.optimizer.eps, cfg.model.padding) == (1e-3, 1e-7, 0)
     assert cfg.optim.optimizer._target_ == "torch.optim.Adam"
+    named = {"rotation", "zoom", "flip"}  # "rotation, flipping, zooming"; nothing comes from the data file besides
+    assert {key for key, value in cfg.data.augment.items() if value and key != "strength"} == named
 
 
 @pytest.mark.parametrize(
