@@ -6,7 +6,6 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
@@ -14,9 +13,10 @@ from bloodcell.common.env import RESULTS
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json
 from bloodcell.config.command import run_command
+from bloodcell.config.kept import ALL_PARTS, check_config, read_kept_config, read_kept_words
 from bloodcell.tracking.difference import TOLERANCE, compare, reasons
 from bloodcell.tracking.status import read_status
-from bloodcell.training.restore import with_todays_keys
+from bloodcell.training.restore import bring_up_to_date, with_todays_keys
 
 
 def reproduce_experiment(experiment: str, overrides: list[str]) -> None:
@@ -64,10 +64,12 @@ def reproduce_run(before: Path) -> None:
             got=f"one that is {read_status(before)['state']}" if before.is_dir() else "no such directory",
             fix="give what a training printed, as runs/quickstart/2026-...",
         )
-    cfg, overrides = OmegaConf.load(kept / "config.yaml"), list(OmegaConf.load(kept / "overrides.yaml"))
-    assert isinstance(cfg, DictConfig)
+    cfg = read_kept_config(kept / "config.yaml", ALL_PARTS, bring_up_to_date)
+    overrides = read_kept_words(kept / "overrides.yaml")
+    whole = with_todays_keys(cfg, overrides)
+    check_config(whole, kept / "config.yaml", ALL_PARTS)
     run_dir = _place(before.resolve().name)
-    run_alone(with_todays_keys(cfg, overrides), run_dir, overrides)
+    run_alone(whole, run_dir, overrides)
     report(f"RUN={before}", before, run_dir)
 
 

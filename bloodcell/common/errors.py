@@ -16,7 +16,9 @@ class InputError(ValueError):
 
     def __init__(self, where: str, *, expected: str, got: str, fix: str) -> None:
         line = f"{where}: expected {expected}, got {got}; {fix}"
-        super().__init__(" ".join(line.split()))
+        line = " ".join(line.split())
+        # A name in a stranger's file may hold what a terminal obeys.
+        super().__init__("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line))
 
 
 class Pruned(Exception):  # noqa: N818 (it is the end of a run, and no error)

@@ -1,4 +1,4 @@
-"""Small files, written so that a reader sees the old or the new content, never a part."""
+"""Small files: written so that a reader sees the old or the new content, never a part; read within bounds."""
 
 import csv
 import json
@@ -6,8 +6,19 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import IO, Any
+
+import yaml
+
+from bloodcell.common.errors import InputError
+
+# What is read may come from anybody. No file of a run is a tenth as large, none but a table has long values.
+JSON_BYTES, YAML_BYTES, CSV_BYTES = 4_000_000, 1_000_000, 64_000_000
+YAML_NODES, YAML_DEPTH, YAML_LETTERS = 20_000, 32, 20_000
+# libyaml where PyYAML was built with it: ten times as fast. A safe loader, both of them.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @contextmanager
@@ -49,15 +60,83 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds a mapping."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file that holds a mapping.
+
+    Raises:
+        InputError: If it holds something else, or is no file to be read whole.
+    """
+    try:
+        content: object = json.loads(_text(path, JSON_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(path, "JSON", error) from error
+    if not isinstance(content, dict):
+        raise _unreadable(path, "a JSON mapping", type(content).__name__)
     return content
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file of plain values.
+
+    Raises:
+        InputError: If it is larger or deeper than any that is written here, or has aliases: a few lines of them stand
+            for more than memory holds.
+    """
+    try:
+        loader = _LOADER(_text(path, YAML_BYTES))
+        try:
+            node = loader.get_single_node()
+            _check_nodes(path, node)
+            return loader.construct_document(node) if node is not None else None
+        finally:
+            loader.dispose()
+    except InputError:
+        raise
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise _unreadable(path, "YAML", error) from error  # TypeError, AttributeError: tags on what they do not fit
+
+
+def _check_nodes(path: Path, root: yaml.Node | None) -> None:
+    seen: set[int] = set()
+    waiting = [(root, 0)] if root is not None else []
+    while waiting:
+        node, depth = waiting.pop()
+        if id(node) in seen:
+            raise _unreadable(path, "YAML without aliases", "an alias")
+        seen.add(id(node))
+        if depth > YAML_DEPTH or len(seen) > YAML_NODES:
+            raise _unreadable(path, f"YAML of at most {YAML_NODES:,} values, {YAML_DEPTH} deep", "more")
+        if isinstance(node, yaml.MappingNode):
+            waiting += [(part, depth + 1) for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += [(part, depth + 1) for part in node.value]
+        elif len(node.value) > YAML_LETTERS:
+            raise _unreadable(path, f"values of at most {YAML_LETTERS:,} letters", f"{len(node.value):,}")
+
+
+def _text(path: Path, most: int) -> str:
+    """Read a file whole, unless it is larger than ``most`` bytes or no file at all, as a pipe that never ends."""
+    try:
+        if path.exists() and not path.is_file():
+            raise _unreadable(path, "a file", "something else")
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise _unreadable(path, "a file that can be read", error.strerror or error) from error
+    if len(content) > most:
+        raise _unreadable(path, f"at most {most:,} bytes", "more")
+    return content.decode("utf-8")
+
+
+def _unreadable(path: Path, expected: str, got: object) -> InputError:
+    if isinstance(got, InputError):
+        return got
+    if isinstance(got, RecursionError):
+        got = "values nested too deep"
+    return InputError(str(path), expected=expected, got=str(got)[:150], fix="put back the file as it was written")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table as CSV."""
-    from io import StringIO
-
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -66,8 +145,18 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Read a table as one dictionary per row; no rows if there is no such file."""
-    if not path.is_file():
+    """Read a table as one dictionary per row; no rows if there is no such file.
+
+    Raises:
+        InputError: If it is no table: rows of another length than the header, or larger than any that is written here.
+    """
+    if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        rows = list(csv.DictReader(StringIO(_text(path, CSV_BYTES), newline=""), strict=True))
+    except (ValueError, csv.Error) as error:
+        raise _unreadable(path, "CSV", error) from error
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            raise _unreadable(path, "as many cells in each row as in the header", f"others in row {number:,}")
+    return rows

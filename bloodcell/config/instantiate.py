@@ -1,27 +1,38 @@
-"""The one place where a config becomes an object: only from the packages named here."""
+"""The one place where a config becomes an object: only of the classes and functions allowed here."""
 
 from collections.abc import Iterator
+from types import FunctionType
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bloodcell.common.errors import InputError
 
-# A target must be reached through one of these prefixes and be defined in that package,
-# so that a config cannot reach, say, the `os` module or torch.load through some import of an allowed one.
-ALLOWED = (
-    "bloodcell.data.",
-    "bloodcell.model.",
-    "torch.nn.",
-    "torch.optim.",
-    "torchvision.models.",
-    "torchvision.transforms.",
-    "lightning.pytorch.",
-    "torchmetrics.",
-)
+# Packages in which a target may be defined, and what it must then be a subclass of. Not their functions, and no
+# method: `load_from_checkpoint` unpickles, others open files or start programs.
+CLASSES = {
+    "bloodcell.data.": ("lightning.pytorch.LightningDataModule",),
+    "bloodcell.model.": ("torch.nn.Module", "lightning.pytorch.Callback"),
+    "torch.nn.": ("torch.nn.Module",),
+    "torch.optim.": ("torch.optim.Optimizer", "torch.optim.lr_scheduler.LRScheduler"),
+    "torchvision.models.": ("torch.nn.Module",),
+    "torchvision.transforms.": ("torch.nn.Module",),
+    "lightning.pytorch.": (
+        "lightning.pytorch.Trainer",
+        "lightning.pytorch.Callback",
+        "lightning.pytorch.accelerators.Accelerator",
+        "lightning.pytorch.loggers.Logger",
+        "lightning.pytorch.plugins.Precision",
+        "lightning.pytorch.profilers.Profiler",
+        "lightning.pytorch.strategies.Strategy",
+    ),
+    "torchmetrics.": ("torch.nn.Module",),
+}
+# Modules whose own functions may be targets too; and of torchvision.models those that make a net.
+FUNCTIONS = ("bloodcell.model.nets", "bloodcell.model.schedules", "torch.nn.functional")
 
 
 def build(config: DictConfig, key: str, **extra: Any) -> Any:
@@ -38,16 +49,18 @@ def build(config: DictConfig, key: str, **extra: Any) -> Any:
     Raises:
         InputError: If a target is not allowed or its arguments are refused.
     """
-    for where, target in _targets(config, key):
-        _check_target(where, target)
     try:
-        return instantiate(config, _convert_="all", **extra)
+        # What is looked at is what is built: nothing is left to be interpolated once more.
+        settled = OmegaConf.to_container(config, resolve=True)
+        for where, target in _targets(settled, key):
+            _check_target(where, target)
+        return instantiate(settled, _convert_="all", **extra)
     except InstantiationException as error:
         cause = error.__cause__ or error
         if isinstance(cause, InputError):
             raise cause from None
         raise _refused(key, cause) from error
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, RecursionError) as error:
         raise _refused(key, error) from error
 
 
@@ -61,36 +74,55 @@ def _refused(key: str, cause: BaseException) -> InputError:
     )
 
 
-def _targets(node: Any, key: str) -> Iterator[tuple[str, str]]:
-    if isinstance(node, DictConfig):
-        for name in map(str, node):
-            if OmegaConf.is_missing(node, name):
-                raise InputError(f"{key}.{name}", expected="a value", got="none", fix=f"give one with {key}.{name}=...")
-            if name == "_target_":
-                yield key, str(node[name])
-            yield from _targets(node[name], f"{key}.{name}")
-    elif isinstance(node, ListConfig):
+def _targets(node: object, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield key, str(node["_target_"])
+        for name, value in node.items():
+            yield from _targets(value, f"{key}.{name}")
+    elif isinstance(node, list):
         for number, item in enumerate(node):
             yield from _targets(item, f"{key}.{number}")
+    elif node == "???":
+        raise InputError(key, expected="a value", got="none", fix=f"give one with {key}=...")
+    elif isinstance(node, str) and "${" in node:
+        raise InputError(key, expected="a value", got=repr(node), fix="write no ${ in it but of an interpolation")
 
 
 def _check_target(key: str, target: str) -> None:
-    prefix = next((allowed for allowed in ALLOWED if target.startswith(allowed)), None)
+    prefix = next((allowed for allowed in CLASSES if target.startswith(allowed)), None)
     problem = None
     if prefix is None:
         problem = target
     else:
         try:
-            home = getattr(get_object(target), "__module__", None) or ""
+            found = get_object(target)
         except Exception as error:  # Hydra wraps whatever the import of a wrong name raises
             problem = f"{target} ({type(error).__name__})"
         else:
+            home = getattr(found, "__module__", None) or ""
             if not f"{home}.".startswith(prefix):
                 problem = f"{target}, which is defined in {home or 'no module'}"
+            elif not _may_be_built(found, prefix):
+                problem = f"{target}, which no config may call"
     if problem is not None:
         raise InputError(
             f"{key}._target_",
-            expected=f"a class or function of {', '.join(name.rstrip('.') for name in ALLOWED)}",
+            expected=f"a class or function of {', '.join(name.rstrip('.') for name in CLASSES)}",
             got=problem,
             fix="correct the name",
         )
+
+
+def _may_be_built(found: Any, prefix: str) -> bool:
+    if isinstance(found, type):
+        return issubclass(found, tuple(get_object(name) for name in CLASSES[prefix]))
+    if not isinstance(found, FunctionType) or found.__name__ != found.__qualname__ or found.__name__.startswith("_"):
+        return False  # a method, or something that is called but is no function
+    return found.__module__ in FUNCTIONS or (prefix == "torchvision.models." and _makes_a_net(found.__name__))
+
+
+def _makes_a_net(name: str) -> bool:
+    from torchvision.models import list_models
+
+    return name in list_models()

@@ -12,7 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_text
-from bloodcell.config.compose import quoted, still_composed
+from bloodcell.config.compose import composed, quoted, still_composed
+from bloodcell.config.kept import ALL_PARTS, check_config, read_kept_config, read_kept_words
 from bloodcell.tracking.status import is_inside
 
 if TYPE_CHECKING:
@@ -52,11 +53,19 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
     kept = run_dir / ".hydra" / "overrides.yaml"
     if not kept.is_file():
         raise InputError(str(run_dir), expected="a run directory", got="no .hydra/overrides.yaml", fix="check the path")
-    words = OmegaConf.to_container(OmegaConf.load(kept))
-    assert isinstance(words, list)
-    before = [str(word) for word in words if not str(word).startswith("ckpt_path=")]
+    before = [word for word in read_kept_words(kept) if not word.startswith("ckpt_path=")]
     new = [word for word in arguments if word not in named]
-    return [*before, *new, f"ckpt_path={quoted(last.resolve())}", f"hydra.run.dir={quoted(run_dir.resolve())}"]
+    _check_resumed(kept, before, new)
+    # A job of a sweep may have been told its grid by name (sweep=lr): what goes on is this job alone.
+    place = ["hydra.mode=RUN", f"hydra.run.dir={quoted(run_dir.resolve())}"]
+    return [*before, *new, f"ckpt_path={quoted(last.resolve())}", *place]
+
+
+def _check_resumed(kept: Path, before: Sequence[str], new: Sequence[str]) -> None:
+    """Stop if a run's words, together with those typed, make a config that is not safe to build."""
+    typed = [word for word in new if not word.startswith("-") and ("=" in word or word.startswith("~"))]
+    words = [*before, *(word for word in typed if not word.lstrip("+~").startswith("hydra"))]
+    check_config(composed(words), kept, ALL_PARTS, typed)
 
 
 def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
@@ -77,9 +86,7 @@ def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
             got="not both there",
             fix="give the directory that a training printed, as runs/quickstart/2026-...",
         )
-    cfg = OmegaConf.load(path)
-    assert isinstance(cfg, DictConfig)
-    bring_up_to_date(cfg)
+    cfg = read_kept_config(path, ("data", "model", "optim"), bring_up_to_date)  # the trainer of a test is our own
     OmegaConf.set_struct(cfg, True)
     for word in overrides:
         if not word.startswith("data.") or "=" not in word:
@@ -124,7 +131,7 @@ def bring_up_to_date(cfg: DictConfig) -> None:
     Args:
         cfg: The config of a run; changed in place.
     """
-    if cfg.data.get("_target_") != "bloodcell.data.datamodule.BloodCells":
+    if OmegaConf.select(cfg, "data._target_") != "bloodcell.data.datamodule.BloodCells":
         return
     with open_dict(cfg):
         source, or_smears = cfg.data.pop("source"), cfg.data.pop("or_synthetic", False)
@@ -158,7 +165,6 @@ def with_todays_keys(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     Returns:
         The config to run; what ``conf`` has come to say otherwise since is printed and not used.
     """
-    bring_up_to_date(cfg)
     today = still_composed(overrides)
     if today is None:
         return cfg
