@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.progress import track
 
 from bloodcell.common.env import CHECKOUT, RESULTS
-from bloodcell.common.errors import InputError
 from bloodcell.common.files import write_text
 from bloodcell.config.command import run_command
 from bloodcell.studies.paper.readme import write_readme
@@ -87,12 +86,7 @@ def read_all(roots: Sequence[Path]) -> list[Run]:
     paths = list(dict.fromkeys(path for root in roots for path in find_runs(root)))
     screen = Console(stderr=True)
     shown = track(paths, "reading runs", console=screen, transient=True, disable=not screen.is_terminal)
-    runs = [run for run in map(read_run, shown) if run is not None]
-    if not runs:
-        raise InputError(
-            " ".join(map(str, roots)), expected="a run that can be read", got="none", fix="see the lines above"
-        )
-    return runs
+    return [read_run(path) for path in shown]
 
 
 def _parser() -> argparse.ArgumentParser:

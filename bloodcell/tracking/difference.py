@@ -66,12 +66,11 @@ def _metrics(one: Run, other: Run) -> Sheet:
 
 
 def _read(path: Path) -> Run:
-    run = read_run(path) if (path / "status.json").is_file() else None
-    if run is None:
+    if not (path / "status.json").is_file():
         raise InputError(
-            f"--diff {path}", expected="a run directory", got="none that can be read", fix="give two that training made"
+            f"--diff {path}", expected="a run directory", got="no status.json", fix="give two that training made"
         )
-    return run
+    return read_run(path)
 
 
 def _text(value: Any) -> str:

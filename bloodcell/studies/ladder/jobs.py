@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_json
+from bloodcell.tracking.status import read_status
 
 if TYPE_CHECKING:
     from bloodcell.data.datamodule import CellImages
@@ -96,8 +97,7 @@ def _check_same(out: Path, common: list[str]) -> None:
 
 def _train(job: Job, common: list[str], run_dir: Path) -> None:
     """One training in a process of its own; a finished one is kept, an interrupted one goes on."""
-    status = run_dir / "status.json"
-    if status.is_file() and read_json(status)["state"] == "ok":
+    if read_status(run_dir)["state"] == "ok":
         return
     words = [*common, *job.overrides, f"hydra.run.dir={run_dir}"]
     if (run_dir / "checkpoints" / "last.ckpt").is_file():
