@@ -39,5 +39,17 @@ def page(markdown: str, folder: Path, way: str) -> str:
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int | None = None) -> str:
+    """Write a table in Markdown.
+
+    Args:
+        header: Names of the columns.
+        rows: Cells, as Markdown.
+        numbers_from: First of the columns that hold numbers, to be aligned on the right; ``None`` if none does.
+
+    Returns:
+        Its lines, without a line end after the last.
+    """
+    right = len(header) if numbers_from is None else numbers_from
+    marks = ["---" if column < right else "---:" for column in range(len(header))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, marks, *rows))

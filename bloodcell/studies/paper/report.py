@@ -9,7 +9,7 @@ import numpy as np
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_csv, read_json, write_text
-from bloodcell.evidence.pages import _table, page
+from bloodcell.evidence.pages import markdown_table, page
 
 TEMPLATE = Path(__file__).with_name("report.md.j2")
 
@@ -24,7 +24,10 @@ def write_report(results: Path, html: Path) -> None:
     Raises:
         InputError: If a result is missing.
     """
+    from bloodcell.studies.ladder.run import write_table_and_figure
+
     draw_figures(results)
+    write_table_and_figure(_read(results, "ladder/ladder.json")["rows"], results / "ladder")
     text = report(results)
     write_text(results / "report.md", text)
     write_text(html, page(text, results, os.path.relpath(results, html.parent)))
@@ -51,7 +54,7 @@ def report(results: Path) -> str:
     from jinja2 import Environment, StrictUndefined
 
     from bloodcell.evidence.intervals import scores
-    from bloodcell.studies.ladder.table import markdown
+    from bloodcell.studies.ladder.rows import ladder_table
     from bloodcell.studies.paper import stated as paper
 
     ours, ladder = _read(results, "paper/metrics.json"), _read(results, "ladder/ladder.json")
@@ -60,7 +63,7 @@ def report(results: Path) -> str:
     stated = {name: float(value) for name, value in scores(paper.CONFUSION.astype(np.float64)).items()}
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         percent=_percent,
-        table=_table,
+        table=markdown_table,
         paper=stated,
         ours=ours,
         headline=_headline(ladder["rows"]),
@@ -70,7 +73,7 @@ def report(results: Path) -> str:
         points=_points(_epochs(results)),
         wider=_wider(results, ours),
         ladder=ladder | {"net": "`small_cnn`, 64x64"},
-        ladder_table=markdown(ladder["rows"]),
+        ladder_table=ladder_table(ladder["rows"]),
         lineage_text=_lineage_text(lineage),
         photographs=sum(lineage["micrographs with copies"].values()),
         groups=lineage["groups of micrographs with copies"],
@@ -103,8 +106,8 @@ def _with_interval(share: float, ends: Sequence[float]) -> str:
 
 def _headline(rows: Sequence[dict[str, Any]]) -> str:
     """The two ends of the ladder in two sentences."""
-    from bloodcell.studies.ladder.jobs import CNN
-    from bloodcell.studies.ladder.table import HISTOGRAM
+    from bloodcell.studies.ladder.controls import HISTOGRAM
+    from bloodcell.studies.ladder.trainings import CNN
 
     found = {(row["model"], row["rung"]): row for row in rows}
 
@@ -115,7 +118,7 @@ def _headline(rows: Sequence[dict[str, Any]]) -> str:
     return (
         "The same net with the same recipe and the same number of images reaches a balanced accuracy of "
         f"**{said(CNN, 'random', 'twin')}** on held-out copies when images are split at random, and "
-        f"**{said(CNN, 'grouped', 'original')}** on originals when whole fields are held out (guessing: 25 %). A "
+        f"**{said(CNN, 'grouped', 'original')}** on originals when whole fields are held out (chance: 25 %). A "
         "nearest neighbour in colours, which sees no shape and learns nothing, reaches "
         f"{said(HISTOGRAM, 'random', 'twin')} at random and {said(HISTOGRAM, 'grouped', 'original')} by field. "
         "In brackets: 95 % intervals over field groups."
