@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
+from bloodcell.common.console import number_table
 from bloodcell.common.errors import InputError
 from bloodcell.config.command import run_command
 from bloodcell.evidence.intervals import Ints
@@ -73,7 +73,8 @@ def _check_same_images(one: Predictions, other: Predictions, correct: Ints, othe
 
 
 def _show(found: dict[str, Any]) -> None:
-    table = Table("test", "A minus B", "p", title=f"{found['images']:,} images, {found['groups']:,} field groups")
+    title = f"{found['images']:,} images, {found['groups']:,} field groups"
+    table = number_table(title, ["test", "A minus B", "p"])
     for name, words in (("balanced_acc", "balanced accuracy"), ("macro_f1", "macro-F1")):
         one = found[name]
         table.add_row(f"{words}, group permutation", f"{one['difference']:+.3f}", f"{one['p']:.4f}")

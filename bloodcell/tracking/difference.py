@@ -8,7 +8,7 @@ from bloodcell.common.console import duration
 from bloodcell.common.errors import InputError
 from bloodcell.tracking.reader import Run, read_run
 from bloodcell.tracking.settings import text_of
-from bloodcell.tracking.table import Sheet
+from bloodcell.tracking.sheets import Sheet
 
 
 def differences(first: Path, second: Path) -> list[Sheet]:
@@ -85,7 +85,7 @@ TOLERANCE = 0.05
 COMPARED = ("acc", "balanced_acc", "macro_f1", "macro_precision", "macro_recall")
 
 
-def compare(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, list[tuple[str, float, float]]]:
+def metrics_agreement(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, list[tuple[str, float, float]]]:
     """Compare the metrics of two runs.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bloodcell.evidence.intervals import bootstrap_intervals, group_confusions, scores
+from bloodcell.evidence.intervals import bootstrap_intervals, confusion_scores, group_confusions
 from bloodcell.evidence.pages import markdown_table
 from bloodcell.studies.ladder.trainings import Training
 from bloodcell.tracking.predictions import Predictions, joined_predictions, read_predictions
@@ -71,7 +71,8 @@ def _scores(tested: Sequence[Tested]) -> dict[str, Any]:
     first, pooled = seeds[0], joined_predictions(seeds)
     classes = len(first.classes)
     found = bootstrap_intervals(pooled.correct, pooled.predicted, pooled.group, classes)
-    each = [scores(group_confusions(one.correct, one.predicted, one.group, classes).sum(axis=0)) for one in seeds]
+    confusions = (group_confusions(one.correct, one.predicted, one.group, classes).sum(axis=0) for one in seeds)
+    each = [confusion_scores(confusion) for confusion in confusions]
     return {
         "images": len(first),
         "groups": found["acc"].groups,
