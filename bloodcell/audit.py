@@ -1,7 +1,6 @@
 """Look for what makes a number worth less than it seems: ``python -m bloodcell.audit [data=...] [KEY=VALUE]``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -10,16 +9,13 @@ from omegaconf import DictConfig
 from bloodcell.common.env import CONF
 from bloodcell.common.errors import InputError
 from bloodcell.config.command import fail, run_command
-from bloodcell.studies.audit.run import audit
-
-if TYPE_CHECKING:  # torch takes seconds to import: --help and config errors must not wait for it
-    pass
+from bloodcell.studies.audit.run import run_audit
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="audit")
-def job(cfg: DictConfig) -> None:
-    """One audit."""
-    findings = audit(cfg, Path(HydraConfig.get().runtime.output_dir))
+def audit(cfg: DictConfig) -> None:
+    """Audit the data of a config; fail on a leak or a broken file."""
+    findings = run_audit(cfg, Path(HydraConfig.get().runtime.output_dir))
     for one in findings:
         if one.level in ("leak", "broken"):
             wanted = "no group on two sides" if one.level == "leak" else "files that can be decoded"
@@ -28,8 +24,8 @@ def job(cfg: DictConfig) -> None:
 
 
 def main() -> None:
-    """The command."""
-    run_command(job)
+    """Run the command."""
+    run_command(audit)
 
 
 if __name__ == "__main__":

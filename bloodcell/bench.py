@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from bloodcell.config.command import run_command
-from bloodcell.studies.bench.measure import bench, bench_overhead
+from bloodcell.studies.bench.run import run_bench, run_overhead
 
 HELP = """\
 Every row is a process of its own, in turn, several rounds; the first epoch of each is left out. All train the paper's
@@ -37,9 +37,9 @@ def main() -> None:
         if getattr(words, name) < least:
             parser.error(f"--{name}: expected a number from {least}, got {getattr(words, name)}")
     if words.overhead:
-        run_command(lambda: bench_overhead(words.rounds, words.out))
+        run_command(lambda: run_overhead(words.rounds, words.out))
         return
-    run_command(lambda: bench(words.images, words.rounds, words.epochs, words.out))
+    run_command(lambda: run_bench(words.images, words.rounds, words.epochs, words.out))
 
 
 if __name__ == "__main__":

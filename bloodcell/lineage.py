@@ -3,18 +3,14 @@
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bloodcell.config.command import run_command
-from bloodcell.studies.lineage.recover import _images, _recover_and_write
-from bloodcell.studies.lineage.summary import check
-
-if TYPE_CHECKING:  # OpenCV is an extra: --check and --help must not need it
-    pass
+from bloodcell.studies.lineage.outcome import check_images
+from bloodcell.studies.lineage.run import published_images, recover_and_write
 
 HELP = """\
-Registers every image of dataset2-master to the 367 micrographs of dataset-master with SIFT and RANSAC, among all of
-them and whatever the class or the split, and finds the micrographs that overlap. A few minutes on two cores.
+Registers every image of dataset2-master to the 367 photographs of dataset-master with SIFT and RANSAC, whatever its
+class or split, and finds the photographs that overlap. Takes a few minutes on two cores.
 
   python -m bloodcell.lineage --check                 compare the images with the shipped table, by SHA-256
   python -m bloodcell.lineage                         recover the table again, into runs/lineage
@@ -25,7 +21,7 @@ Write the tables elsewhere and train with data.lineage=FOLDER to use them for an
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m bloodcell.lineage",
         description="Recover which photograph each published image was made from, or check the shipped table.",
@@ -40,11 +36,11 @@ def main() -> None:
 
     def command() -> None:
         if words.check:
-            copies, originals = check(_images(words.root))
+            copies, originals = check_images(published_images(words.root))
             beside = f"and {originals:,} originals" if originals else "(the originals are not there)"
             print(f"all {copies:,} images {beside} are those of the lineage tables")
             return
-        _recover_and_write(words.root, words.out, words.workers)
+        recover_and_write(words.root, words.out, words.workers)
 
     run_command(command)
 

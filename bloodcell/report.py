@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bloodcell.common.env import RESULTS
 from bloodcell.config.command import run_command
-from bloodcell.studies.paper.report import write_report
+from bloodcell.studies.paper.run import write_report
 
 
 def main() -> None:

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
+from bloodcell.common.console import number_table
 from bloodcell.common.env import RESULTS
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json
 from bloodcell.config.command import run_command
 from bloodcell.config.kept import ALL_PARTS, check_config, read_kept_config, read_kept_words
-from bloodcell.tracking.difference import TOLERANCE, compare, reasons
+from bloodcell.tracking.difference import TOLERANCE, metrics_agreement, reasons
 from bloodcell.tracking.status import read_status
 from bloodcell.training.restore import bring_up_to_date, with_todays_keys
 
@@ -42,7 +42,7 @@ def reproduce_experiment(experiment: str, overrides: list[str]) -> None:
     words = [f"experiment={experiment}", *overrides, f"hydra.run.dir={run_dir}"]
     if subprocess.run([sys.executable, "-m", "bloodcell.train", *words], check=False).returncode:
         raise SystemExit(1)
-    report(f"EXP={experiment}", kept, run_dir)
+    print_comparison(f"EXP={experiment}", kept, run_dir)
 
 
 def reproduce_run(before: Path) -> None:
@@ -70,14 +70,14 @@ def reproduce_run(before: Path) -> None:
     check_config(whole, kept / "config.yaml", ALL_PARTS)
     run_dir = _place(before.resolve().name)
     run_alone(whole, run_dir, overrides)
-    report(f"RUN={before}", before, run_dir)
+    print_comparison(f"RUN={before}", before, run_dir)
 
 
 def _place(name: str) -> Path:
     return Path("runs") / "reproduce" / name / datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S_%f")
 
 
-def report(what: str, kept: Path, run_dir: Path) -> None:
+def print_comparison(what: str, kept: Path, run_dir: Path) -> None:
     """Print two runs' metrics side by side, and why they differ.
 
     Args:
@@ -88,10 +88,9 @@ def report(what: str, kept: Path, run_dir: Path) -> None:
     Raises:
         InputError: If they differ by more than the tolerance.
     """
-    verdict, rows = compare(read_json(kept / "metrics.json"), read_json(run_dir / "metrics.json"))
-    shown = Table(title=f"{Path(what.partition('=')[2]).name}: {verdict}", title_justify="left")
-    for column in ("metric", "before", "now", "difference"):
-        shown.add_column(column, justify="left" if column == "metric" else "right")
+    verdict, rows = metrics_agreement(read_json(kept / "metrics.json"), read_json(run_dir / "metrics.json"))
+    title = f"{Path(what.partition('=')[2]).name}: {verdict}"
+    shown = number_table(title, ["metric", "before", "now", "difference"])
     for name, before, after in rows:
         shown.add_row(name, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}")
     Console().print(shown)

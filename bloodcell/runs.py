@@ -9,18 +9,17 @@ from rich.console import Console
 from rich.progress import track
 
 from bloodcell.common.env import CHECKOUT, RESULTS
-from bloodcell.common.errors import InputError
 from bloodcell.common.files import write_text
 from bloodcell.config.command import run_command
 from bloodcell.studies.paper.readme import write_readme
-from bloodcell.tracking.page import markdown, write_page, write_table
-from bloodcell.tracking.pairs import compare
-from bloodcell.tracking.query import check_known, choose_metrics, choose_order, sort_runs, sort_settings, where
+from bloodcell.tracking.pairs import paired_comparisons
+from bloodcell.tracking.query import check_known, choose_metrics, choose_order, filter_runs, sort_runs, sort_settings
 from bloodcell.tracking.reader import Run, find_runs, read_run, read_runs
-from bloodcell.tracking.save import save
+from bloodcell.tracking.save import save_evidence
 from bloodcell.tracking.settings import REPEATED, split_settings
-from bloodcell.tracking.table import pairs_sheet, runs_sheet, settings_sheet
-from bloodcell.tracking.terminal import print_runs, show
+from bloodcell.tracking.sheet_files import sheets_as_markdown, write_sheet, write_sheets_page
+from bloodcell.tracking.sheets import pairs_sheet, runs_sheet, settings_sheet
+from bloodcell.tracking.terminal import print_runs, print_sheet
 
 __all__ = ["main", "print_runs", "read_runs"]
 
@@ -50,14 +49,14 @@ def _run(words: argparse.Namespace) -> None:
         from bloodcell.tracking.difference import differences
 
         for sheet in differences(*words.diff):
-            show(sheet)
+            print_sheet(sheet)
     else:
         _show_table(read_all(words.root), words)
 
 
 def _show_table(everything: Sequence[Run], words: argparse.Namespace) -> None:
     """Filter, group, sort and compare; print the tables, and write them where asked to."""
-    runs = where(everything, words.where)
+    runs = filter_runs(everything, words.where)
     order = choose_order(runs, words.sort)
     metrics = choose_metrics(runs, words.metric, order)
     further = [key for key in words.over.split(",") if key]
@@ -68,18 +67,18 @@ def _show_table(everything: Sequence[Run], words: argparse.Namespace) -> None:
     tables = [each if words.each else settings_sheet(settings, metrics, order)]
     if words.compare is not None:
         compared = next(iter([*words.metric, *metrics]), "")
-        tables.append(pairs_sheet(compare(settings, compared, words.compare), settings, compared))
+        tables.append(pairs_sheet(paired_comparisons(settings, compared, words.compare), settings, compared))
     for sheet in tables:
-        show(sheet)
+        print_sheet(sheet)
     if words.csv:
-        write_table(words.csv, tables[0])
+        write_sheet(words.csv, tables[0])
     if words.markdown:
-        write_text(words.markdown, markdown(tables))
+        write_text(words.markdown, sheets_as_markdown(tables))
     if words.html:
         drawn = order.by if any(order.by in run.metrics for run in runs) else next(iter(metrics), "")
-        write_page(words.html, tables if words.each else [*tables, each], settings, drawn)
+        write_sheets_page(words.html, tables if words.each else [*tables, each], settings, drawn)
     if words.save:
-        save(runs, words.save)
+        save_evidence(runs, words.save)
 
 
 def read_all(roots: Sequence[Path]) -> list[Run]:
@@ -87,12 +86,7 @@ def read_all(roots: Sequence[Path]) -> list[Run]:
     paths = list(dict.fromkeys(path for root in roots for path in find_runs(root)))
     screen = Console(stderr=True)
     shown = track(paths, "reading runs", console=screen, transient=True, disable=not screen.is_terminal)
-    runs = [run for run in map(read_run, shown) if run is not None]
-    if not runs:
-        raise InputError(
-            " ".join(map(str, roots)), expected="a run that can be read", got="none", fix="see the lines above"
-        )
-    return runs
+    return [read_run(path) for path in shown]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -28,6 +28,7 @@ from IPython.display import Image, display
 from bloodcell.common.files import read_csv
 from bloodcell.evidence.figures import confusion_matrix, curves
 from bloodcell.evidence.scores import intervals_of
+from bloodcell.tracking.predictions import read_predictions
 
 runs = Path(os.environ.get("RUNS", "../runs" if Path("../runs").is_dir() else "runs"))
 finished = [path.parent for path in runs.rglob("metrics.json") if (path.parent / "predictions.csv").is_file()]
@@ -60,15 +61,12 @@ for quantity, key in (("loss", "loss"), ("accuracy", "acc")):
 # ## Confusion matrix, counted again from the predictions
 
 # %%
-predictions = read_csv(run / "predictions.csv")
-reported = [row for row in predictions if row["view"] == predictions[0]["view"]]  # then the same cells as originals
-classes = [name.removeprefix("p_") for name in predictions[0] if name.startswith("p_")]
-labels, said = (np.array([classes.index(row[name]) for row in reported]) for name in ("class", "predicted"))
-groups = np.array([row["group"] for row in reported])
-confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
-np.add.at(confusion, (labels, said), 1)
-display(confusion_matrix(confusion, classes, metrics["data"]))
-for name, one in intervals_of(labels, said, groups, classes).items():
+predictions = read_predictions(run)
+tested = predictions.of_view(str(predictions.view[0]))  # what was reported; below it the same cells as originals
+confusion = np.zeros((len(tested.classes), len(tested.classes)), dtype=np.int64)
+np.add.at(confusion, (tested.correct, tested.predicted), 1)
+display(confusion_matrix(confusion, tested.classes, metrics["data"]))
+for name, one in intervals_of(tested.correct, tested.predicted, tested.group, tested.classes).items():
     print(f"{name:20} {one.value:.3f}  ({one.low:.3f} to {one.high:.3f}, {one.groups} field groups)")
 
 # %% [markdown]

@@ -1,17 +1,20 @@
 """What is said on a terminal: progress, durations, counts."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 
 def progress_bar() -> Progress:
-    """A bar with the time left; it goes away at the end and leaves logs without it alone."""
+    """Make a bar with the time left, on the terminal alone; it goes away at the end."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def duration(seconds: float | None) -> str:
-    """Hours, minutes and seconds."""
+    """Write seconds as hours, minutes and seconds; nothing for ``None``."""
     if seconds is None:
         return ""
     minutes, rest = divmod(round(seconds), 60)
@@ -20,5 +23,13 @@ def duration(seconds: float | None) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """``1 run``, ``2 runs``."""
+    """Write a number with its noun: ``1 run``, ``2 runs``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def number_table(title: str, header: Sequence[str]) -> Table:
+    """Make a table for the terminal: names on the left, and columns of numbers."""
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(header):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    return table

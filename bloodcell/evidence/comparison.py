@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from bloodcell.evidence.intervals import Bools, Ints, Strings, group_confusions, parts_of, scores
+from bloodcell.evidence.intervals import Bools, Ints, Strings, confusion_scores, group_confusions, parts_of
 
 
 class McNemar(NamedTuple):
@@ -82,7 +82,7 @@ def group_permutation(
         num_classes: Number of classes.
         resamples: Number of random permutations.
         seed: Of the draws.
-        statistic: What is compared, as in ``intervals.scores``.
+        statistic: What is compared, as in ``intervals.confusion_scores``.
 
     Returns:
         The difference and its p-value: the share of permutations with at least this difference either way, the
@@ -97,12 +97,13 @@ def group_permutation(
     # A group with the same counts for both models changes nothing when exchanged.
     change = (second - first)[(first != second).any(axis=(1, 2))]
     rng = np.random.default_rng(seed)
-    observed = float(scores(total_first)[statistic] - scores(total_second)[statistic])
+    observed = float(confusion_scores(total_first)[statistic] - confusion_scores(total_second)[statistic])
     as_large = 0
     for part in parts_of(resamples, len(change)):
         exchanged = rng.integers(0, 2, (len(part), len(change))).astype(np.float64)
         moved = np.tensordot(exchanged, change, axes=1)
-        differences = scores(total_first + moved)[statistic] - scores(total_second - moved)[statistic]
+        one_way, other_way = (confusion_scores(total) for total in (total_first + moved, total_second - moved))
+        differences = one_way[statistic] - other_way[statistic]
         # Equal differences may differ in the last digit.
         as_large += int((np.abs(differences) >= abs(observed) - 1e-12).sum())
     return Permutation(observed, (1 + as_large) / (1 + resamples))

@@ -137,7 +137,7 @@ def bootstrap_intervals(
         confidence: Coverage, 0 to 1.
 
     Returns:
-        ``acc``, ``balanced_acc``, ``macro_precision``, ``macro_f1`` as in ``scores``.
+        ``acc``, ``balanced_acc``, ``macro_precision``, ``macro_f1`` as in ``confusion_scores``.
 
     Raises:
         ValueError: As ``group_confusions``.
@@ -150,14 +150,14 @@ def bootstrap_intervals(
             times = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=len(part))
             drawn[part] += np.tensordot(times.astype(np.float64), confusions[members], axes=1)
     ends = [(1 - confidence) / 2, (1 + confidence) / 2]
-    spread = {name: np.quantile(values, ends) for name, values in scores(drawn).items()}
+    spread = {name: np.quantile(values, ends) for name, values in confusion_scores(drawn).items()}
     return {
         name: Estimate(float(value), float(spread[name][0]), float(spread[name][1]), len(confusions))
-        for name, value in scores(confusions.sum(axis=0)).items()
+        for name, value in confusion_scores(confusions.sum(axis=0)).items()
     }
 
 
-def scores(confusion: Floats) -> dict[str, Floats]:
+def confusion_scores(confusion: Floats) -> dict[str, Floats]:
     """Summaries over classes of one or many confusion matrices.
 
     Args:

@@ -1,4 +1,4 @@
-"""TODO evidence/pages.py."""
+"""The bits that pages are made of: their style, Markdown tables, pictures inside, Markdown as HTML."""
 
 import base64
 import mimetypes
@@ -15,8 +15,24 @@ tr { border-bottom: 1px solid #e4e4e4 } th { text-align: left } img { max-width:
 """
 
 
-def page(markdown: str, folder: Path, way: str) -> str:
-    """Markdown as one HTML page with its pictures inside.
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int | None = None) -> str:
+    """Write a table in Markdown.
+
+    Args:
+        header: Names of the columns.
+        rows: Cells, as Markdown.
+        numbers_from: First of the columns that hold numbers, to be aligned on the right; ``None`` if none does.
+
+    Returns:
+        Its lines, without a line end after the last.
+    """
+    right = len(header) if numbers_from is None else numbers_from
+    marks = ["---" if column < right else "---:" for column in range(len(header))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, marks, *rows))
+
+
+def html_page(markdown: str, folder: Path, way: str) -> str:
+    """Write Markdown as one HTML page with its pictures inside.
 
     Args:
         markdown: The text; raw HTML in it is shown, not obeyed.
@@ -29,8 +45,7 @@ def page(markdown: str, folder: Path, way: str) -> str:
 
     def inside(found: re.Match[str]) -> str:
         path = folder / found[1]
-        kind = mimetypes.guess_type(path.name)[0]
-        return f'src="data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"'
+        return f'src="{data_uri(path.read_bytes(), mimetypes.guess_type(path.name)[0] or "image/png")}"'
 
     body = re.sub(r'src="([^":]+)"', inside, body)
     body = re.sub(r'href="(?!https?:)([^"]+)"', rf'href="{way}/\1"', body)
@@ -39,5 +54,11 @@ def page(markdown: str, folder: Path, way: str) -> str:
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))
+def data_uri(content: bytes, kind: str) -> str:
+    """Put a picture into an address, for a page that needs no other file.
+
+    Args:
+        content: The picture file.
+        kind: Its type, as ``image/png``.
+    """
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -13,8 +13,8 @@ from bloodcell.evidence.intervals import (
     Ints,
     Strings,
     bootstrap_intervals,
+    confusion_scores,
     recall_intervals,
-    scores,
     share_interval,
 )
 
@@ -48,7 +48,7 @@ def score(labels: Ints, probabilities: Floats, groups: Strings, classes: Sequenc
     numbers = np.arange(len(classes))
     confusion = np.zeros((len(classes), len(classes)))
     np.add.at(confusion, (labels, said), 1)
-    values = {name: float(value) for name, value in scores(confusion).items()}
+    values = {name: float(value) for name, value in confusion_scores(confusion).items()}
     each = precision_recall_fscore_support(labels, said, labels=numbers, zero_division=0)
     for name, shares in zip(("precision", "recall", "f1"), each, strict=False):
         values |= {f"{name}/{cell}": float(share) for cell, share in zip(classes, shares, strict=True)}

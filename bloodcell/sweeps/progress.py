@@ -53,15 +53,16 @@ def _watch(ended: threading.Event) -> None:
     total = len(waiting)
     while not ended.wait(POLL):
         before = len(waiting)
-        waiting = [job for job in waiting if not _ended_since(job.run_dir / "status.json", started)]
+        waiting = [job for job in waiting if not _ended_since(job.run_dir, started)]
         if len(waiting) < before and waiting:
             gone = total - len(waiting)
             left = timedelta(seconds=round((time.time() - started) / gone * len(waiting)))
             print(f"sweep: {gone} of {total} jobs ended, about {left} left", flush=True)
 
 
-def _ended_since(status: Path, started: float) -> bool:
-    return status.is_file() and status.stat().st_mtime > started and read_json(status)["state"] != "running"
+def _ended_since(run_dir: Path, started: float) -> bool:
+    status = run_dir / "status.json"
+    return status.is_file() and status.stat().st_mtime > started and read_status(run_dir)["state"] != "running"
 
 
 def _report(jobs: Sequence[Job], metric: str) -> bool:

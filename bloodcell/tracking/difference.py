@@ -8,7 +8,7 @@ from bloodcell.common.console import duration
 from bloodcell.common.errors import InputError
 from bloodcell.tracking.reader import Run, read_run
 from bloodcell.tracking.settings import text_of
-from bloodcell.tracking.table import Sheet
+from bloodcell.tracking.sheets import Sheet
 
 
 def differences(first: Path, second: Path) -> list[Sheet]:
@@ -66,12 +66,11 @@ def _metrics(one: Run, other: Run) -> Sheet:
 
 
 def _read(path: Path) -> Run:
-    run = read_run(path) if (path / "status.json").is_file() else None
-    if run is None:
+    if not (path / "status.json").is_file():
         raise InputError(
-            f"--diff {path}", expected="a run directory", got="none that can be read", fix="give two that training made"
+            f"--diff {path}", expected="a run directory", got="no status.json", fix="give two that training made"
         )
-    return run
+    return read_run(path)
 
 
 def _text(value: Any) -> str:
@@ -86,7 +85,7 @@ TOLERANCE = 0.05
 COMPARED = ("acc", "balanced_acc", "macro_f1", "macro_precision", "macro_recall")
 
 
-def compare(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, list[tuple[str, float, float]]]:
+def metrics_agreement(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, list[tuple[str, float, float]]]:
     """Compare the metrics of two runs.
 
     Args:

@@ -45,7 +45,7 @@ class Pair(NamedTuple):
         return f"the same difference in all {self.difference.repeats} {unit}s, nothing to test"
 
 
-def compare(settings: Sequence[Setting], metric: str, against: str) -> list[Pair]:
+def paired_comparisons(settings: Sequence[Setting], metric: str, against: str) -> list[Pair]:
     """Compare settings on the seeds and folds that both have.
 
     Args:

@@ -1,63 +1,195 @@
-"""TODO tracking/predictions.py."""
+"""What a net says of images: ``Answers`` in memory, by row of an index, and ``Predictions``, the table on disk."""
 
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import read_csv
+from bloodcell.common.files import write_csv
+from bloodcell.evidence.intervals import Floats, Ints, Strings
+
+FILE = "predictions.csv"
+COLUMNS = ["file", "view", "micrograph", "group", "class", "predicted"]  # then p_CLASS for each class
+# Two million images; a larger file, or a cell that would make a larger array, comes from something else.
+MOST_BYTES = 256 * 2**20
 
 
 class Answers(NamedTuple):
-    """What a model says of each test image, by file.
-
-    Attributes:
-        truth: Class of each file.
-        said: Predicted class of each file.
-        group: Field group of each file.
-        micrograph: Photograph of each file; ``""`` where it is not known.
-    """
-
-    truth: dict[str, str]
-    said: dict[str, str]
-    group: dict[str, str]
-    micrograph: dict[str, str]
-
-
-def read_answers(folder: Path) -> Answers:
-    """Read the predictions of a run, or of all runs below a folder.
-
-    Raises:
-        InputError: If there are none, or two runs tested the same image.
-    """
-    paths = sorted(path for path in folder.rglob("predictions.csv") if "evaluations" not in path.parts)
-    rows = [row for path in paths for row in read_csv(path)]
-    if not rows:
-        raise InputError(
-            str(folder), expected="a run, or a folder of runs, with predictions.csv", got="none", fix="check the path"
-        )
-    views = {row["view"] for row in rows}
-    rows = [row for row in rows if row["view"] == ("original" if "original" in views else rows[0]["view"])]
-    if len({row["file"] for row in rows}) < len(rows):
-        raise InputError(
-            str(folder),
-            expected="each image tested once, as the folds of one model are",
-            got=f"{len(rows):,} answers from {len(paths)} runs, some on the same image",
-            fix="give the folds of one seed",
-        )
-    columns = ("class", "predicted", "group", "micrograph")
-    return Answers(*({row["file"]: row[column] for row in rows} for column in columns))
-
-
-class Predictions(NamedTuple):
-    """What a net says of some images.
+    """Class probabilities of some rows of an index, as a net gives them.
 
     Attributes:
         rows: Rows of the index, int64, shape (N,).
         probabilities: float64, shape (N, classes).
     """
 
-    rows: npt.NDArray[np.int64]
-    probabilities: npt.NDArray[np.float64]
+    rows: Ints
+    probabilities: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """``predictions.csv``: a row for each tested image, which stands by itself, without an index.
+
+    ::
+
+        file,view,micrograph,group,class,predicted,p_EOSINOPHIL,p_LYMPHOCYTE,...
+        TEST/EOSINOPHIL/_0_1616.jpeg,twin,00121,g0093,EOSINOPHIL,EOSINOPHIL,0.981205,0.000313,...
+
+    Attributes:
+        classes: Class names.
+        file: Path of each image below the root of its data, shape (N,), as every column.
+        view: ``twin`` (a published copy), ``original``, ``simple`` or ``image``: what of its photograph it is.
+        photograph: Name of the photograph that it shows; ``""`` where it is not known.
+        group: Field group; ``""`` where it is not known.
+        correct: Number of the correct class, int64.
+        predicted: Number of the predicted class, int64.
+        probabilities: float64, shape (N, classes); six decimals on disk.
+    """
+
+    classes: tuple[str, ...]
+    file: Strings
+    view: Strings
+    photograph: Strings
+    group: Strings
+    correct: Ints
+    predicted: Ints
+    probabilities: Floats
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.file)
+
+    def take(self, rows: Ints) -> "Predictions":
+        """Keep some rows, in the order given."""
+        return Predictions(self.classes, *(column[rows] for column in self._columns))
+
+    def of_view(self, view: str) -> "Predictions":
+        """Keep the rows of one view."""
+        return self.take(np.flatnonzero(self.view == view))
+
+    @property
+    def _columns(self) -> tuple[npt.NDArray[Any], ...]:
+        texts = (self.file, self.view, self.photograph, self.group)
+        return (*texts, self.correct, self.predicted, self.probabilities)
+
+
+def joined_predictions(tables: Sequence[Predictions]) -> Predictions:
+    """Put tables of the same classes one below the other."""
+    columns = zip(*(table._columns for table in tables), strict=True)
+    return Predictions(tables[0].classes, *(np.concatenate(parts) for parts in columns))
+
+
+def write_predictions(path: Path, table: Predictions) -> None:
+    """Write ``predictions.csv``."""
+    names = np.array(table.classes)
+    texts = (table.file, table.view, table.photograph, table.group, names[table.correct], names[table.predicted])
+    shares = ([f"{share:.6f}" for share in row] for row in table.probabilities)
+    rows = zip(*(column.tolist() for column in texts), shares, strict=True)
+    header = [*COLUMNS, *(f"p_{name}" for name in table.classes)]
+    write_csv(path, header, ([*cells, *probabilities] for *cells, probabilities in rows))
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read the predictions of a run.
+
+    Args:
+        path: A run directory, or the file itself.
+
+    Returns:
+        The table, with at least one row.
+
+    Raises:
+        InputError: If there is no such file, or it is not what ``write_predictions`` writes.
+    """
+    file = path / FILE if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(str(file), expected="the predictions of a run", got="no such file", fix="check the path")
+    try:
+        return _parsed(file)
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(
+            str(file),
+            expected=f"a table of predictions ({','.join(COLUMNS)},p_CLASS,...)",
+            got=str(error)[:200],
+            fix=f"make it again: python -m bloodcell.evaluate {file.parent}",
+        ) from error
+
+
+def read_folds(folder: Path) -> Predictions:
+    """Read the predictions of a run, or of all runs below a folder as those of one model.
+
+    Args:
+        folder: A run directory, or a folder with a run for each fold.
+
+    Returns:
+        The originals where originals were tested, else what was tested first.
+
+    Raises:
+        InputError: If there are no predictions, two runs tested the same image, or their classes differ.
+    """
+    paths = sorted(path for path in folder.rglob(FILE) if "evaluations" not in path.parts)
+    if not paths:
+        raise InputError(
+            str(folder), expected=f"a run, or a folder of runs, with {FILE}", got="none", fix="check the path"
+        )
+    tables = [read_predictions(path) for path in paths]
+    if len({table.classes for table in tables}) > 1:
+        raise InputError(
+            str(folder), expected="runs of the same classes", got="other classes in some", fix="give the folds of one"
+        )
+    everything = joined_predictions(tables)
+    found = everything.of_view("original" if "original" in everything.view else str(everything.view[0]))
+    if len(np.unique(found.file)) < len(found):
+        raise InputError(
+            str(folder),
+            expected="each image tested once, as the folds of one model are",
+            got=f"{len(found):,} predictions from {len(paths)} runs, some of the same image",
+            fix="give the folds of one seed",
+        )
+    return found
+
+
+def _parsed(path: Path) -> Predictions:
+    """The table in a file.
+
+    Raises:
+        ValueError: If it is another one; says what it is instead.
+    """
+    with path.open(encoding="utf-8", newline="") as opened:
+        if (size := os.fstat(opened.fileno()).st_size) > MOST_BYTES:
+            raise ValueError(f"{size:,} bytes")
+        header, *lines = list(csv.reader(opened, strict=True)) or [[]]
+    shares = header[len(COLUMNS) :]
+    classes = tuple(name.removeprefix("p_") for name in shares)
+    whole = header[: len(COLUMNS)] == COLUMNS and all(name.startswith("p_") for name in shares)
+    if not whole or not classes or len(set(classes)) < len(classes):
+        raise ValueError(f"the columns {','.join(header)[:80] or '(none)'}")
+    if not lines:
+        raise ValueError("no rows")
+    for number, line in enumerate(lines, 1):
+        if len(line) != len(header):
+            raise ValueError(f"{len(line)} cells in row {number}")
+    texts = list(zip(*lines, strict=True))
+    numbers = {name: number for number, name in enumerate(classes)}
+    unknown = sorted({*texts[4], *texts[5]} - numbers.keys())
+    if unknown:
+        raise ValueError(f"the class {unknown[0][:40]!r}, which has no column of its own")
+    probabilities = np.array(texts[len(COLUMNS) :], dtype=np.float64).T
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise ValueError("probabilities outside 0 to 1")
+    correct, predicted = (np.array([numbers[name] for name in column], dtype=np.int64) for column in texts[4:6])
+    file, view, photograph, group = map(_strings, texts[:4])
+    return Predictions(classes, file, view, photograph, group, correct, predicted, probabilities)
+
+
+def _strings(cells: Sequence[str]) -> Strings:
+    # NumPy gives every cell the room of the longest one.
+    if max(map(len, cells)) * len(cells) > MOST_BYTES:
+        raise ValueError(f"a cell of {max(map(len, cells)):,} characters")
+    return np.array(cells, dtype=np.str_)

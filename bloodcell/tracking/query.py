@@ -38,7 +38,7 @@ class Order(NamedTuple):
     said: str
 
 
-def where(runs: Sequence[Run], conditions: Sequence[str]) -> list[Run]:
+def filter_runs(runs: Sequence[Run], conditions: Sequence[str]) -> list[Run]:
     """The runs that meet every condition.
 
     Args:

@@ -11,11 +11,9 @@ from typing import Any
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, read_yaml
-from bloodcell.tracking.status import is_claimed
+from bloodcell.tracking.status import read_status
 
 log = logging.getLogger(__name__)
-
-STATES = ("ok", "failed", "interrupted", "running", "pruned")
 
 
 @dataclass(frozen=True)
@@ -25,11 +23,11 @@ class Run:
     Attributes:
         path: The directory.
         overrides: What was typed, by key; groups and values alike.
-        state: ``ok``, ``failed``, ``interrupted``, ``running``, ``pruned``.
+        state: One of ``status.STATES``.
         metrics: The numbers of ``metrics.json``; empty if it has none (yet).
         record: ``metrics.json`` as it is, texts included.
         manifest: ``manifest.json``.
-        status: ``status.json``.
+        status: What ``read_status`` says of it.
         config: The composed config by dotted key, ``{"optim.lr": 0.001}``; a list is one value.
     """
 
@@ -91,17 +89,16 @@ class Run:
 
 
 def read_runs(root: Path) -> list[Run]:
-    """Read every run at or below a folder, sorted by path; what cannot be read is logged, a line each.
+    """Read every run at or below a folder, sorted by path.
 
     Raises:
         InputError: If there is none.
     """
-    found = (read_run(path) for path in find_runs(root))
-    return [run for run in found if run is not None]
+    return [read_run(path) for path in find_runs(root)]
 
 
 def find_runs(root: Path) -> list[Path]:
-    """The run directories at or below a folder, sorted.
+    """List the run directories at or below a folder, sorted.
 
     Raises:
         InputError: If there is none.
@@ -114,63 +111,40 @@ def find_runs(root: Path) -> list[Path]:
     return paths
 
 
-def read_run(path: Path) -> Run | None:
-    """Read a run directory.
-
-    Returns:
-        The run with whatever could be read; ``None``, and a line in the log, if its status cannot be.
-    """
-    status = _read_json(path / "status.json")
-    if status is None:
-        return None
-    if status.get("state") not in STATES:
-        log.warning("%s: left out, its status.json has no state of a run", path)
-        return None
+def read_run(path: Path) -> Run:
+    """Read a run directory: whatever of it can be read; what cannot is logged, a line a file."""
+    status = read_status(path)
     typed = _read_yaml(path / ".hydra" / "overrides.yaml", None)
     if typed is None:
         log.warning("%s: no .hydra/overrides.yaml, what was typed is not known", path)
-    record = _read_json(path / "metrics.json") or {}
+    record = _read_json(path / "metrics.json")
     words = [str(word) for word in typed] if isinstance(typed, list) else []
     config = _read_yaml(path / ".hydra" / "config.yaml", {})
     return Run(
         path,
         dict(word.split("=", 1) for word in words if "=" in word),
-        state_of(path, status),
+        str(status["state"]),
         _numbers(path, record),
         record,
-        _read_json(path / "manifest.json") or {},
+        _read_json(path / "manifest.json"),
         status,
         dict(_flat(config)) if isinstance(config, dict) else {},
     )
 
 
-def state_of(path: Path, status: dict[str, Any]) -> str:
-    """The state of a run: ``running`` is ``interrupted`` once its process is gone.
-
-    Args:
-        path: The run directory.
-        status: Its ``status.json``.
-
-    Returns:
-        The state.
-    """
-    state = str(status["state"])
-    return "interrupted" if state == "running" and not is_claimed(path) else state
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON mapping; empty if there is no such file; ``None``, and a line in the log, if it holds something else."""
+def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON mapping; empty if there is no such file, or, with a line in the log, if it holds something else."""
     if not path.is_file():
         return {}
     try:
         content: object = read_json(path)
     except InputError as error:
         log.warning("%s: cannot be read (%s)", path, str(error).removeprefix(f"{path}: "))
-        return None
+        return {}
     if isinstance(content, dict):
         return content
     log.warning("%s: cannot be read (it holds no mapping)", path)
-    return None
+    return {}
 
 
 def _read_yaml(path: Path, otherwise: Any) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bloodcell.common.files import write_json, write_text
+from bloodcell.evidence.pages import markdown_table
 from bloodcell.tracking.reader import Run
 
 # Where a run measured several things, these are shown first.
@@ -39,7 +40,7 @@ def evidence_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
     return [*varied, "runs done", *names], rows
 
 
-def save(runs: Sequence[Run], out: Path) -> None:
+def save_evidence(runs: Sequence[Run], out: Path) -> None:
     """Write what is worth committing, without paths of this machine.
 
     One run: ``metrics.json``, ``manifest.json``, ``metrics.csv`` and its figures. Several: ``table.md`` and
@@ -59,9 +60,8 @@ def save(runs: Sequence[Run], out: Path) -> None:
                 shutil.copyfile(run.path / "figures" / f"{name}.png", out / f"{name}.png")
         return
     header, rows = evidence_table(runs)
-    lines = [header, ["---"] * len(header), *rows]
     said = "An empty setting is the experiment's own; a metric of several seeds is mean (lowest to highest).\n\n"
-    write_text(out / "table.md", said + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
+    write_text(out / "table.md", f"{said}{markdown_table(header, rows)}\n")
     content = [
         {
             "overrides": {key: word for key, word in run.overrides.items() if not word.startswith(("/", "'/"))},

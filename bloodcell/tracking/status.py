@@ -1,4 +1,4 @@
-"""The run directory: its manifest, its status, its checkpoints."""
+"""``status.json``, and the claim that keeps a run directory for one process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 from bloodcell.common.files import read_json, write_json
 from bloodcell.tracking.manifest import now
 
+STATES = ("ok", "failed", "interrupted", "running", "pruned")
 DONE = ("ok", "pruned")  # states that are not run again
 LOCK = ".lock"
 PATIENCE = 2.0  # seconds; whoever only asks whether a directory is claimed holds its lock for an instant
@@ -41,18 +42,18 @@ def claim(run_dir: Path) -> Iterator[bool]:
 
 
 def is_claimed(run_dir: Path) -> bool:
-    """Whether a process is at work in a run directory; yes if nobody but another user could tell."""
+    """Tell whether a process is at work in a run directory; where the lock cannot be tried, assume so."""
     if not (run_dir / LOCK).is_file():
         return False
     try:
         with FileLock(run_dir / LOCK, blocking=False):
             return False
-    except (Timeout, PermissionError):
+    except OSError:  # held, or no file of ours
         return True
 
 
 def is_inside(folder: Path, path: Path) -> bool:
-    """Whether a path leads into a folder."""
+    """Tell whether a path leads into a folder."""
     return path.resolve().is_relative_to(folder.resolve())
 
 
@@ -61,31 +62,35 @@ def write_status(run_dir: Path, state: str, **more: object) -> None:
 
     Args:
         run_dir: The run directory.
-        state: ``running``, ``ok``, ``failed``, ``interrupted`` or ``pruned``.
+        state: One of ``STATES``.
         **more: Further entries (epoch, error, ...).
     """
     write_json(run_dir / "status.json", {"state": state, "time": now(), **more})
 
 
 def read_status(run_dir: Path, *, ours: bool = False) -> dict[str, Any]:
-    """What ``status.json`` says, and what it cannot say by itself.
+    """Read the state of a run: what ``status.json`` says, checked against what it cannot know.
 
     Args:
         run_dir: The run directory.
         ours: Whether the caller has claimed it.
 
     Returns:
-        Its entries. ``state`` is ``interrupted`` for a run whose process is gone, and ``not started`` where there
-        is no run.
+        The entries of ``status.json``. Their ``state`` is one of ``STATES``, or ``not started`` where there is no run
+        yet. A run is ``interrupted`` if it says ``running`` and no process is at work there, or ``ok`` and its
+        numbers are gone; it is ``failed`` if its ``status.json`` cannot be read. ``error`` then says why.
     """
-    if not (run_dir / "status.json").is_file():
+    path = run_dir / "status.json"
+    if not path.is_file():
         return {"state": "running" if not ours and is_claimed(run_dir) else "not started"}
     try:
-        status = read_json(run_dir / "status.json")
-    except ValueError:
+        status: object = read_json(path)
+    except (OSError, ValueError, RecursionError):
+        status = None
+    if not isinstance(status, dict) or status.get("state") not in STATES:
         return {"state": "failed", "error": "its status.json cannot be read"}
     if status["state"] == "running" and (ours or not is_claimed(run_dir)):
-        status["state"] = "interrupted"
-    elif status["state"] == "ok" and not (run_dir / "metrics.json").is_file():
-        status = {**status, "state": "interrupted", "error": "its metrics.json is gone"}
+        return {**status, "state": "interrupted"}
+    if status["state"] == "ok" and not (run_dir / "metrics.json").is_file():
+        return {**status, "state": "interrupted", "error": "its metrics.json is gone"}
     return status

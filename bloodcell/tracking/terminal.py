@@ -11,7 +11,7 @@ from rich.text import Text
 from bloodcell.common.errors import InputError
 from bloodcell.tracking.query import choose_metrics, choose_order
 from bloodcell.tracking.reader import Run
-from bloodcell.tracking.table import Sheet, runs_sheet
+from bloodcell.tracking.sheets import Sheet, runs_sheet
 
 # Of so many keys a row names those alone whose value is not the usual one.
 MANY_KEYS = 4
@@ -29,10 +29,10 @@ def print_runs(runs: Sequence[Run], metrics: Sequence[str] = ()) -> None:
     """
     if not runs:
         raise InputError("runs", expected="at least one run", got="none", fix="train first")
-    show(runs_sheet(runs, choose_metrics(runs, metrics, choose_order(runs, None))))
+    print_sheet(runs_sheet(runs, choose_metrics(runs, metrics, choose_order(runs, None))))
 
 
-def show(sheet: Sheet) -> None:
+def print_sheet(sheet: Sheet) -> None:
     """Print a table as wide as the terminal, and its notes."""
     console = Console(highlight=False)
     notes = sheet.notes

@@ -9,12 +9,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from PIL import Image
 
-from bloodcell.common.files import write_csv, write_json
+from bloodcell.common.files import write_json
 from bloodcell.data.datamodule import CellImages
 from bloodcell.data.describe import DataDescription
 from bloodcell.evidence import figures
 from bloodcell.evidence.calibration import reliability
-from bloodcell.tracking.predictions import Predictions
+from bloodcell.tracking.predictions import FILE, Answers, Predictions, write_predictions
 from bloodcell.training.measure import Result
 
 MISTAKES_SHOWN = 12
@@ -35,7 +35,7 @@ def write_artefacts(
     write_json(run_dir / "metrics.json", {**_said(result, about), **result.metrics})
     if not result.views:
         return
-    _write_predictions(run_dir / "predictions.csv", data, list(result.views.values()))
+    write_predictions(run_dir / FILE, _table(data, list(result.views.values())))
     for name, figure in _figures(result, data, about):
         keep_figure(run_dir, name, figure, trainer, result.epoch - 1)
 
@@ -54,24 +54,19 @@ def _said(result: Result, about: DataDescription) -> dict[str, object]:
     }
 
 
-def _write_predictions(path: Path, data: CellImages, views: Sequence[Predictions]) -> None:
-    index, classes = data.index, data.classes
-    write_csv(
-        path,
-        ["file", "view", "micrograph", "group", "class", "predicted", *(f"p_{name}" for name in classes)],
-        (
-            [
-                index.file[row],
-                index.view[row],
-                index.micrograph[row],
-                index.group[row],
-                classes[index.label[row]],
-                classes[int(shares.argmax())],
-                *(f"{share:.6f}" for share in shares),
-            ]
-            for view in views
-            for row, shares in zip(*view, strict=True)
-        ),
+def _table(data: CellImages, views: Sequence[Answers]) -> Predictions:
+    """The answers as a table that needs no index."""
+    index = data.index
+    rows, probabilities = (np.concatenate(parts) for parts in zip(*views, strict=True))
+    return Predictions(
+        classes=data.classes,
+        file=index.file[rows],
+        view=index.view[rows],
+        photograph=index.micrograph[rows],
+        group=index.group[rows],
+        correct=index.label[rows],
+        predicted=probabilities.argmax(axis=1),
+        probabilities=probabilities,
     )
 
 
@@ -88,7 +83,7 @@ def _figures(result: Result, data: CellImages, about: DataDescription) -> Sequen
     )
 
 
-def _mistakes(tested: Predictions, data: CellImages, label: str) -> Figure:
+def _mistakes(tested: Answers, data: CellImages, label: str) -> Figure:
     """Draw the test images whose true class was given the least probability."""
     index, classes = data.index, data.classes
     rows, probabilities = tested

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from bloodcell.model.classifier import processes
-from bloodcell.tracking.predictions import Predictions
+from bloodcell.tracking.predictions import Answers
 
 
 class Collector(L.Callback):
@@ -19,9 +19,9 @@ class Collector(L.Callback):
         self.probabilities: list[Tensor] = []
         self.rows: list[Tensor] = []
 
-    def predictions(self) -> Predictions:
+    def predictions(self) -> Answers:
         """Return the predictions of the last pass; with several processes, of all of them after it has ended."""
-        return Predictions(torch.cat(self.rows).numpy(), torch.cat(self.probabilities).double().numpy())
+        return Answers(torch.cat(self.rows).numpy(), torch.cat(self.probabilities).double().numpy())
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the last pass."""

@@ -16,7 +16,7 @@ from bloodcell.evidence.intervals import Estimate
 from bloodcell.evidence.scores import score
 from bloodcell.model.classifier import CellClassifier
 from bloodcell.model.weights import read_checkpoint
-from bloodcell.tracking.predictions import Predictions
+from bloodcell.tracking.predictions import Answers
 from bloodcell.training.collect import Collector
 
 
@@ -38,7 +38,7 @@ class Result(NamedTuple):
     epoch: int
     metrics: dict[str, float]
     intervals: dict[str, Estimate]
-    views: dict[str, Predictions]
+    views: dict[str, Answers]
     confusion: npt.NDArray[np.int64]
 
 
@@ -72,7 +72,7 @@ def measure(
     for run in [*([trainer.validate] if validate else []), *([trainer.test] if test else [])]:
         run(classifier, data, ckpt_path=checkpoint, verbose=False, weights_only=True)
         metrics |= {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
-    views: dict[str, Predictions] = {}
+    views: dict[str, Answers] = {}
     intervals: dict[str, Estimate] = {}
     if test:
         views["test"] = collector.predictions()
@@ -94,18 +94,18 @@ def not_measured(checkpoint: Path, metrics: dict[str, float]) -> Result:
     return Result(checkpoint.stem, epoch_of(checkpoint), metrics, {}, {}, np.zeros((0, 0), dtype=np.int64))
 
 
-def predict(trainer: L.Trainer, classifier: CellClassifier, data: CellImages, rows: IntArray) -> Predictions:
+def predict(trainer: L.Trainer, classifier: CellClassifier, data: CellImages, rows: IntArray) -> Answers:
     """Compute probabilities of some rows by the classifier as it is, on the trainer's device, in float32."""
     classifier.to(trainer.strategy.root_device).eval()
     with torch.inference_mode():
         found = [
             classifier(batch.images).softmax(dim=1).cpu() for batch in data.batches(rows, trainer.strategy.root_device)
         ]
-    return Predictions(rows, torch.cat(found).double().numpy())
+    return Answers(rows, torch.cat(found).double().numpy())
 
 
 def tempered(
-    trainer: L.Trainer, classifier: CellClassifier, data: CellImages, views: dict[str, Predictions]
+    trainer: L.Trainer, classifier: CellClassifier, data: CellImages, views: dict[str, Answers]
 ) -> dict[str, float]:
     """Fit a temperature on the originals of the validation groups, and measure what it does to the test."""
     if not len(data.split.calibration):

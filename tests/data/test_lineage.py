@@ -27,7 +27,7 @@ from bloodcell.data.lineage_table import (
 )
 from bloodcell.data.micrographs import LABELS, Cell, micrograph_files, open_micrograph
 from bloodcell.lineage import main
-from bloodcell.studies.lineage.summary import summary
+from bloodcell.studies.lineage.outcome import lineage_outcome
 
 # Overlapping micrographs that were known before (found by registration and looked at one by one).
 KNOWN_PAIRS = (
@@ -37,7 +37,7 @@ KNOWN_PAIRS = (
 
 
 def test_all_published_images_are_placed_and_nothing_contradicts() -> None:
-    said = summary(read_lineage())
+    said = lineage_outcome(read_lineage())
     assert said["images"] == 12_515
     assert said["placed"] == 12_515
     assert said["other class than its micrograph"] == said["other side than its micrograph"] == []

@@ -71,7 +71,7 @@ def test_scores_are_scikit_learns(classes: int) -> None:
     # With six, three classes have neither images nor, but for one, predictions.
     labels, predictions, _, groups = answers(1)
     predictions[:2] = classes - 1
-    found = intervals.scores(intervals.group_confusions(labels, predictions, groups, classes).sum(axis=0))
+    found = intervals.confusion_scores(intervals.group_confusions(labels, predictions, groups, classes).sum(axis=0))
     assert found["acc"] == pytest.approx(reference.accuracy_score(labels, predictions))
     f1 = reference.f1_score(labels, predictions, average="macro")
     precision = reference.precision_score(labels, predictions, average="macro", zero_division=0)

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from bloodcell import bench as command
-from bloodcell.studies.bench import measure as bench
-from bloodcell.studies.bench import table
+from bloodcell.studies.bench import programs, run, speeds
 from bloodcell.studies.bench.work import BATCH, lay_out
 from tests.helpers import CLASSES
 
@@ -27,18 +26,18 @@ def test_a_tree_has_what_was_asked_for(tree: Path) -> None:
 
 @pytest.mark.parametrize("name", [pytest.param("bare_loop", marks=pytest.mark.slow), "plain_pytorch"])
 def test_rows_time_their_epochs(tree: Path, name: str) -> None:
-    found = bench.last_json(bench.run([f"bloodcell.studies.bench.{name}", str(tree), "--epochs=2", "--bf16"]))
+    found = programs.output_of(name, str(tree), "--epochs=2", "--bf16")
     assert found["images"] == 40
     assert len(found["seconds"]) == 2
     assert min(found["seconds"]) > 0
 
 
 def test_ratios_and_shares() -> None:
-    rows = [table.Row(table.OURS, "bloodcell.train", True), table.Row(table.PYTORCH, "plain", False)]
-    found = {table.OURS: [[400.0, 420.0], [380.0]], table.PYTORCH: [[100.0, 105.0], [95.0]]}
-    assert table.ratio(found, table.OURS, table.PYTORCH) == {"median": 4.0, "min": 4.0, "max": 4.0}
-    assert table.ratio(found, table.OURS, table.KERAS_BF16) is None
-    ours, theirs = table.summary(rows, found, {"float32": 1e11, "bfloat16": 4e11}, flops=10**8)
+    rows = [speeds.Row(speeds.OURS, "train", True), speeds.Row(speeds.PYTORCH, "plain_pytorch", False)]
+    found = {speeds.OURS: [[400.0, 420.0], [380.0]], speeds.PYTORCH: [[100.0, 105.0], [95.0]]}
+    assert speeds.ratio(found, speeds.OURS, speeds.PYTORCH) == {"median": 4.0, "min": 4.0, "max": 4.0}
+    assert speeds.ratio(found, speeds.OURS, speeds.KERAS_BF16) is None
+    ours, theirs = speeds.speed_rows(rows, found, {"float32": 1e11, "bfloat16": 4e11}, flops=10**8)
     assert ours == {
         "name": "bloodcell",
         "images_per_s": 400.0,
@@ -53,7 +52,7 @@ def test_ratios_and_shares() -> None:
 def test_the_work_is_counted() -> None:
     # Forward, and twice that backward but for the first layer, which has no gradient of its input.
     layers = [126**2 * 32 * 27, 61**2 * 64 * 288, 28**2 * 128 * 576, 28**2 * 128 * 128, 128 * 4]
-    assert bench.flops() == 2 * (3 * sum(layers) - layers[0])
+    assert programs.flops() == 2 * (3 * sum(layers) - layers[0])
 
 
 def test_bad_numbers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,22 +67,22 @@ def test_the_whole_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cells: Path
 ) -> None:
     files = sorted(cells.rglob("*.png"))
-    monkeypatch.setattr(bench, "_images", lambda: (files, "test"))
-    monkeypatch.setattr(bench, "find_spec", lambda name: None)
-    monkeypatch.setattr(bench, "MEMORY_AT", (64,))
-    monkeypatch.setattr(bench, "WHOLE_EPOCH", 64)
-    bench.bench(64, rounds=1, epochs=2, out=tmp_path / "bench.json")
+    monkeypatch.setattr(run, "_images", lambda: (files, "test"))
+    monkeypatch.setattr(run, "find_spec", lambda name: None)
+    monkeypatch.setattr(programs, "MEMORY_AT", (64,))
+    monkeypatch.setattr(run, "WHOLE_EPOCH", 64)
+    run.run_bench(64, rounds=1, epochs=2, out=tmp_path / "bench.json")
     content = json.loads((tmp_path / "bench.json").read_text())
     assert content["ratio_vs_pytorch"]["median"] > 0
     assert content["ratio_vs_keras_bf16"] is None
     assert [row["name"] for row in content["rows"]] == [
-        table.OURS,
-        table.OURS_FLOAT,
-        table.OURS_TWO,
-        table.BARE,
-        table.PYTORCH,
+        speeds.OURS,
+        speeds.OURS_FLOAT,
+        speeds.OURS_TWO,
+        speeds.BARE,
+        speeds.PYTORCH,
     ]
-    bench.bench_overhead(1, tmp_path / "bench.json")
+    run.run_overhead(1, tmp_path / "bench.json")
     again = json.loads((tmp_path / "bench.json").read_text())
     assert again["overhead"]["images_per_s"] != content["overhead"]["images_per_s"]
     assert again["rows"] == content["rows"]

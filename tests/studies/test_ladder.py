@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bloodcell.ladder import main
-from bloodcell.studies.ladder.jobs import BACKGROUND, CNN, GEOMETRY, RUNGS, jobs
-from bloodcell.studies.ladder.table import HISTOGRAM, RAW, RUNG_NAMES
+from bloodcell.studies.ladder.controls import HISTOGRAM, RAW
+from bloodcell.studies.ladder.rows import RUNG_NAMES
+from bloodcell.studies.ladder.trainings import BACKGROUND, CNN, GEOMETRY, RUNGS, trainings
 from tests.helpers import copy_some
 
 Climb = Callable[..., int]
@@ -31,16 +32,16 @@ def climb(monkeypatch: pytest.MonkeyPatch) -> Climb:
 
 
 def test_all_rungs_are_climbed_with_every_seed_and_the_controls_once() -> None:
-    todo = jobs([3, 4])
-    assert len(todo) == len(set(todo)) == len({job.name for job in todo})
+    todo = trainings([3, 4])
+    assert len(todo) == len(set(todo)) == len({one.name for one in todo})
     for rung in RUNGS:
         folds = set(range(5)) if rung == "grouped" else {0}
         for seed in (3, 4):
-            assert {job.fold for job in todo if (job.model, job.rung, job.seed) == (CNN, rung, seed)} == folds
+            assert {one.fold for one in todo if (one.model, one.rung, one.seed) == (CNN, rung, seed)} == folds
     for model in (BACKGROUND, GEOMETRY):
-        assert {(job.rung, job.seed) for job in todo if job.model == model} == {("random", 3), ("grouped", 3)}
+        assert {(one.rung, one.seed) for one in todo if one.model == model} == {("random", 3), ("grouped", 3)}
     # One rung differs from another by its protocol alone.
-    of_random, of_official = (next(job for job in todo if job.rung == rung) for rung in ("random", "official"))
+    of_random, of_official = (next(one for one in todo if one.rung == rung) for rung in ("random", "official"))
     assert set(of_random.overrides) ^ set(of_official.overrides) == {"data.protocol=random", "data.protocol=official"}
 
 
@@ -96,7 +97,7 @@ def test_the_ladder_is_climbed_once(
     assert leaking > 0.9
     assert leaking > honest
     # The same number of images in every training.
-    runs = {job.name: out / job.name for job in jobs([0])}
+    runs = {one.name: out / one.name for one in trainings([0])}
     images = {json.loads((run / "manifest.json").read_text())["data"]["images"]["train"] for run in runs.values()}
     assert images == {said["train_images"]}
     table = (out / "ladder.md").read_text()

@@ -31,8 +31,8 @@ from bloodcell.data.lineage_table import (
 from bloodcell.data.micrographs import Cell, as_copy, open_micrograph
 from bloodcell.data.synthetic import render_smear
 from bloodcell.lineage import main
+from bloodcell.studies.lineage.outcome import lineage_outcome
 from bloodcell.studies.lineage.recover import recover
-from bloodcell.studies.lineage.summary import summary
 
 Pixels = npt.NDArray[np.uint8]
 Matrix = npt.NDArray[np.float64]
@@ -260,13 +260,13 @@ def test_photographs_of_one_field_are_one_group(recovered: Lineage) -> None:
 
 
 def test_the_recovery_is_checked_by_what_it_was_not_told(recovered: Lineage, tmp_path: Path) -> None:
-    said = summary(recovered)
+    said = lineage_outcome(recovered)
     assert said["other class than its micrograph"] == said["other side than its micrograph"] == []
     assert (said["images"], said["placed"]) == (26, 24)
     # A copy that lies on the wrong side shows.
     row = next(row for row in recovered.images.values() if row.subset == "TEST")
     moved = row._replace(file=row.file.replace("TEST", "TRAIN"), subset="TRAIN")
-    told = summary(Lineage({**recovered.images, moved.file: moved}, recovered.micrographs, recovered.pairs))
+    told = lineage_outcome(Lineage({**recovered.images, moved.file: moved}, recovered.micrographs, recovered.pairs))
     assert told["other side than its micrograph"] == [moved.file]
     write_lineage(recovered, tmp_path)
     again = read_lineage(tmp_path)

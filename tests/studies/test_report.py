@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bloodcell.common.env import CHECKOUT as ROOT
-from bloodcell.evidence.pages import page
+from bloodcell.evidence.pages import html_page
 from bloodcell.report import main
 from bloodcell.studies.paper import stated as paper
 
@@ -49,4 +49,4 @@ def test_a_missing_result_is_one_line(
 
 
 def test_markup_in_the_text_is_shown_and_not_obeyed(tmp_path: Path) -> None:
-    assert "<script>" not in page("# a\n\n<script>alert(1)</script>\n", tmp_path, "results")
+    assert "<script>" not in html_page("# a\n\n<script>alert(1)</script>\n", tmp_path, "results")

@@ -8,10 +8,10 @@ import pytest
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import write_csv
-from bloodcell.compare import compare, main
-from bloodcell.tracking.predictions import read_answers
+from bloodcell.compare import compare_models, main
+from bloodcell.tracking.predictions import read_folds
 
-HEADER = ["file", "view", "micrograph", "group", "class", "predicted"]
+HEADER = ["file", "view", "micrograph", "group", "class", "predicted", "p_A", "p_B"]
 
 
 def write_run(folder: Path, seed: int, right: float, rows: range = range(60), group: str = "g{}") -> Path:
@@ -21,33 +21,33 @@ def write_run(folder: Path, seed: int, right: float, rows: range = range(60), gr
     for row in rows:
         truth = "AB"[row % 2]
         said = truth if rng.random() < right else "BA"[row % 2]
-        lines.append([f"o{row}", "original", f"m{row}", group.format(row // 2), truth, said])
-        lines.append([f"t{row}", "twin", f"m{row}", group.format(row // 2), truth, "B"])
+        lines.append([f"o{row}", "original", f"m{row}", group.format(row // 2), truth, said, 0.5, 0.5])
+        lines.append([f"t{row}", "twin", f"m{row}", group.format(row // 2), truth, "B", 0, 1])
     write_csv(folder / "predictions.csv", HEADER, lines)
     return folder
 
 
 def test_a_better_model_is_seen_and_an_equal_one_is_not(tmp_path: Path) -> None:
-    good, bad = (read_answers(write_run(tmp_path / str(share), 1, share)) for share in (0.95, 0.5))
-    found = compare(good, bad)
+    good, bad = (read_folds(write_run(tmp_path / str(share), 1, share)) for share in (0.95, 0.5))
+    found = compare_models(good, bad)
     assert (found["images"], found["groups"]) == (60, 30)
     assert found["mcnemar"]["p"] < 0.001
     assert found["balanced_acc"]["difference"] > 0.2
     assert found["balanced_acc"]["p"] < 0.01
-    back = compare(bad, good)
+    back = compare_models(bad, good)
     assert back["balanced_acc"]["difference"] == pytest.approx(-found["balanced_acc"]["difference"])
-    same = compare(good, good)
+    same = compare_models(good, good)
     assert same["mcnemar"]["p"] == same["macro_f1"]["p"] == 1
 
 
 def test_folds_are_pooled_and_seeds_are_not(tmp_path: Path) -> None:
     write_run(tmp_path / "folds" / "0", 0, 0.8, range(30))
     write_run(tmp_path / "folds" / "1", 0, 0.8, range(30, 60))
-    assert len(read_answers(tmp_path / "folds").truth) == 60
+    assert len(read_folds(tmp_path / "folds")) == 60
     write_run(tmp_path / "seeds" / "0", 0, 0.8)
     write_run(tmp_path / "seeds" / "1", 1, 0.8)
     with pytest.raises(InputError, match="each image tested once"):
-        read_answers(tmp_path / "seeds")
+        read_folds(tmp_path / "seeds")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from bloodcell.common.env import CHECKOUT as ROOT
 from bloodcell.common.errors import InputError
 from bloodcell.studies.paper.readme import summary_table, write_readme
 from bloodcell.tracking.reader import Run, read_runs
-from bloodcell.tracking.save import save
+from bloodcell.tracking.save import save_evidence
 
 Train = Callable[..., Path]
 
@@ -29,7 +29,7 @@ def test_committed_evidence_is_what_its_runs_make(name: str, tmp_path: Path) -> 
         Run(Path(str(number)), one["overrides"], one["state"], one["metrics"], {}, one["manifest"])
         for number, one in enumerate(json.loads((kept / "runs.json").read_text())["runs"])
     ]
-    save(runs, tmp_path)
+    save_evidence(runs, tmp_path)
     for file in ("table.md", "runs.json"):
         assert (tmp_path / file).read_bytes() == (kept / file).read_bytes()
 
@@ -37,7 +37,7 @@ def test_committed_evidence_is_what_its_runs_make(name: str, tmp_path: Path) -> 
 def test_evidence_has_no_path_of_this_machine(finished: Path, tmp_path: Path) -> None:
     runs = [copy for number in (0, 1) for copy in read_runs(_copy(finished, tmp_path / "runs" / str(number)))]
     assert any(str(word).startswith("/") for word in runs[0].overrides.values())
-    save(runs, tmp_path / "out")
+    save_evidence(runs, tmp_path / "out")
     kept = (tmp_path / "out" / "runs.json").read_text()
     assert len(json.loads(kept)["runs"]) == 2
     assert runs[0].manifest["data"]["root"] not in kept

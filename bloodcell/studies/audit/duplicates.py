@@ -34,7 +34,7 @@ Steps = Callable[[str, int], Callable[[], None]]
 
 
 def same_bytes(looks: Sequence[Look]) -> list[list[int]]:
-    """Positions of files with the same bytes, where there are at least two."""
+    """List the positions of files with the same bytes, where there are at least two."""
     found: dict[str, list[int]] = defaultdict(list)
     for position, look in enumerate(looks):
         found[look.sha256].append(position)
@@ -42,7 +42,7 @@ def same_bytes(looks: Sequence[Look]) -> list[list[int]]:
 
 
 def same_picture(looks: Sequence[Look], asked: IntArray) -> list[Pair]:
-    """Pairs whose perceptual hashes nearly agree, one of them flipped or turned by quarters or as it is.
+    """Find pairs whose perceptual hashes nearly agree, one as it is, flipped or turned by quarters.
 
     Args:
         looks: Of all images; those that cannot be decoded are left out.
@@ -69,12 +69,12 @@ def same_picture(looks: Sequence[Look], asked: IntArray) -> list[Pair]:
 
 
 def nearest(looks: Sequence[Look], asked: IntArray, number: int, group: StrArray) -> list[Pair]:
-    """Some images, each with those nearest in colour that are not in its group.
+    """Pair images with those nearest in colour that are not in their group.
 
     Args:
         looks: Of all images; those that cannot be decoded are left out.
         asked: Positions, int64.
-        number: How many to each.
+        number: How many for each.
         group: Group of each image.
 
     Returns:
@@ -111,12 +111,12 @@ def _colours(looks: Sequence[Look], positions: IntArray) -> npt.NDArray[np.float
 
 
 def can_register() -> bool:
-    """Whether OpenCV is there, which rotated and sheared copies are found with."""
+    """Tell whether OpenCV is there, which finds rotated and sheared copies."""
     return find_spec("cv2") is not None
 
 
 def joined(named: StrArray, looks: Sequence[Look], pairs: Sequence[Pair]) -> StrArray:
-    """Groups: what has one name, the same bytes, or was found to be copies, directly or through others.
+    """Group images that have one name, the same bytes, or were found to be copies, directly or through others.
 
     Args:
         named: Group of each image that is known beforehand; ``""`` where none is.
@@ -124,7 +124,7 @@ def joined(named: StrArray, looks: Sequence[Look], pairs: Sequence[Pair]) -> Str
         pairs: Positions of copies.
 
     Returns:
-        Group of each image: ``named `` and a known name of it, or the position of its first image.
+        Group of each image: ``named NAME`` if a name is known, else the position of its first image.
     """
     first: dict[str, int] = {}
     links = [(first.setdefault(str(name), number), number) for number, name in enumerate(named) if name]
@@ -138,7 +138,7 @@ def joined(named: StrArray, looks: Sequence[Look], pairs: Sequence[Pair]) -> Str
 def copies(
     index: Index, rows: IntArray, looks: Sequence[Look], asked: IntArray, workers: int, steps: Steps
 ) -> list[Pair]:
-    """Pairs of images that are copies of one picture though their bytes differ.
+    """Find pairs of images that are copies of one picture though their bytes differ.
 
     With OpenCV the pixels decide: each image is registered to those nearest in colour and in perceptual hash, and
     once more to the nearest outside the group that was found, which joins the parts of a group. Without, only

@@ -46,7 +46,7 @@ class Look(NamedTuple):
 
 
 def inspect(index: Index, rows: IntArray, workers: int, seen: Callable[[], None]) -> list[Look]:
-    """Look at some files of an index; a broken one is a finding and no error.
+    """Look at some files of an index; a broken one is a finding, not an error.
 
     Args:
         index: The table of images.

@@ -1,4 +1,4 @@
-"""TODO studies/audit/run.py."""
+"""An audit from the index to its page: look at every file, draw the findings, write and print them."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from omegaconf import DictConfig
 
+from bloodcell.common.console import progress_bar
 from bloodcell.common.files import write_json, write_text
-from bloodcell.studies.audit.checks import Audited, Finding, look_for_all, readable
-from bloodcell.studies.audit.page import page
+from bloodcell.studies.audit.findings import LEVELS, Audited, Finding, readable
+from bloodcell.studies.audit.findings_page import findings_page
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch takes seconds to import: --help and config errors must not wait for it
     from bloodcell.data.datamodule import CellImages
     from bloodcell.data.index import IntArray, StrArray
     from bloodcell.studies.audit.inspection import Look
 
 
-def audit(cfg: DictConfig, out: Path) -> list[Finding]:
+def run_audit(cfg: DictConfig, out: Path) -> list[Finding]:
     """Audit a data set and write the page.
 
     Args:
@@ -36,7 +37,8 @@ def audit(cfg: DictConfig, out: Path) -> list[Finding]:
     data: CellImages = build(cfg.data, "data")
     others: list[str] = []
     data.look_up(others)
-    findings = look_for_all(seen := _look(data, others))
+    seen = _look_at_all(data, others)
+    findings = _all_findings(seen)
     waived = bool(cfg.audit.allow_leak) and findings[0].level == "leak"
     content = {
         "data": readable(str(data.index.root)),
@@ -48,14 +50,13 @@ def audit(cfg: DictConfig, out: Path) -> list[Finding]:
         "findings": [{"level": one.level, "title": one.title, "says": one.says, **one.numbers} for one in findings],
     }
     write_json(out / "audit.json", content)
-    write_text(out / "audit.html", page(content, findings, seen))
-    _print(findings, waived)
+    write_text(out / "audit.html", findings_page(content, findings, seen))
+    _print_findings(findings, waived)
     print(f"page:    {out / 'audit.html'}\nnumbers: {out / 'audit.json'}", flush=True)
     return [one for one in findings if not (waived and one.level == "leak")]
 
 
-def _look(data: "CellImages", others: list[str]) -> Audited:
-    from bloodcell.common.console import progress_bar
+def _look_at_all(data: "CellImages", others: list[str]) -> Audited:
     from bloodcell.studies.audit.duplicates import copies, joined
     from bloodcell.studies.audit.inspection import inspect
 
@@ -71,7 +72,7 @@ def _look(data: "CellImages", others: list[str]) -> Audited:
 
         looks = inspect(data.index, rows, workers, steps("looking at files", len(rows)))
         named = _named(data, rows, looks)
-        # Groups that a user names say what belongs together; that nothing else does is to be seen.
+        # Groups that a user names say what belongs together; whether more does is to be seen.
         asked = np.arange(len(rows)) if not data.groups_complete else np.flatnonzero(named == "")
         pairs = copies(data.index, rows, looks, asked, workers, steps)
     return Audited(data, rows, side, looks, joined(named, looks, pairs), named, pairs, others)
@@ -87,7 +88,27 @@ def _named(data: "CellImages", rows: "IntArray", looks: "Sequence[Look]") -> "St
     return np.where(changed, "", data.index.group[rows])
 
 
-def _print(findings: Sequence[Finding], waived: bool) -> None:
+def _all_findings(seen: Audited) -> list[Finding]:
+    """One of each check, worst first."""
+    from bloodcell.studies.audit import class_checks, copy_checks, file_checks, split_checks
+
+    checks = (
+        split_checks.overlap,
+        file_checks.broken,
+        split_checks.validation,
+        file_checks.as_published,
+        copy_checks.same_bytes_across,
+        copy_checks.conflicting_labels,
+        copy_checks.near_copies,
+        class_checks.give_aways,
+        class_checks.balance,
+        file_checks.shapes,
+        file_checks.cut_off,
+    )
+    return sorted((check(seen) for check in checks), key=lambda one: LEVELS.index(one.level))
+
+
+def _print_findings(findings: Sequence[Finding], waived: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

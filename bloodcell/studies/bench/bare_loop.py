@@ -27,7 +27,7 @@ from bloodcell.training.machine import keep_freed_memory
 
 
 def epochs(root: Path, count: int, bf16: bool) -> tuple[int, list[float]]:
-    """Train; the images of the root, and the seconds of each epoch."""
+    """Train; return the number of training images, and the seconds of each epoch."""
     keep_freed_memory()
     data = Folder(
         str(root),

@@ -10,7 +10,7 @@ REPEATS = 5
 
 
 def product(dtype: torch.dtype) -> float:
-    """Best speed of a product of two square matrices, in floating-point operations a second."""
+    """Measure the best speed of a product of two square matrices, in floating-point operations a second."""
     matrix = torch.randn(SIDE, SIDE).to(dtype)
     seconds = []
     for _ in range(REPEATS):

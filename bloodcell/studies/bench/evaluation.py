@@ -14,8 +14,8 @@ from bloodcell.studies.bench.work import BATCH, DENSE, MEAN, SIZE, STD, WIDTHS
 from bloodcell.training.machine import keep_freed_memory
 
 
-def measure(root: Path) -> float:
-    """Images a second."""
+def evaluation_speed(root: Path) -> float:
+    """Measure evaluation, in images a second."""
     keep_freed_memory()
     data = Folder(str(root), image_size=SIZE, batch_size=BATCH, mean=[MEAN] * 3, std=[STD] * 3)
     data.setup()
@@ -32,4 +32,4 @@ def measure(root: Path) -> float:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path)
-    print(json.dumps(measure(parser.parse_args().root)))
+    print(json.dumps(evaluation_speed(parser.parse_args().root)))

@@ -1,4 +1,4 @@
-"""Keras on TensorFlow as its tutorials have it: ``model.fit``, images cached in memory, augmentation by layers."""
+"""Keras on TensorFlow as its tutorials show it: ``model.fit``, images cached in memory, augmentation by layers."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ from bloodcell.studies.bench.work import (
 
 
 def epochs(root: Path, count: int, bf16: bool) -> tuple[int, list[float]]:
-    """Train; the images of the root, and the seconds of each epoch."""
+    """Train; return the number of training images, and the seconds of each epoch."""
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if bf16 else "float32")
     loaded = keras.utils.image_dataset_from_directory(
         str(root / "train"), image_size=SIZE, batch_size=BATCH, verbose=False

@@ -11,17 +11,17 @@ from bloodcell.studies.bench.work import BATCH, MEAN, ROTATION, SHIFT, SIZE, STD
 from bloodcell.training.machine import keep_freed_memory
 
 
-def measure(root: Path, side: int) -> dict[str, float]:
-    """Seconds of set-up and of two epochs over the training images, and memory, of one process.
+def pipeline_times(root: Path, side: int) -> dict[str, float]:
+    """Time set-up and two epochs over the training images, and measure the memory of this process.
 
     Args:
         root: Folder with ``train``, ``val`` and ``test``.
         side: Height and width to decode to, in pixels.
 
     Returns:
-        ``images`` in all and to ``train`` on; ``setup`` from the folder to the first batch (the cache is filled if it
-        does not hold the images), ``gather`` of an epoch of batches, ``prepare`` of one that is augmented as well, in
-        seconds; ``private`` memory in bytes, which leaves out what is mapped from files.
+        ``images`` in all, those to ``train`` on; ``setup`` from the folder to the first batch (which fills the cache if
+        it does not hold the images), ``gather`` of an epoch of batches, ``prepare`` of one that is augmented too,
+        in seconds; ``private`` memory in bytes, which leaves out what is mapped from files.
     """
     keep_freed_memory()
     data = Folder(
@@ -47,7 +47,7 @@ def measure(root: Path, side: int) -> dict[str, float]:
 
 
 def private_memory() -> int:
-    """Bytes of memory of this process that are not pages of files; 0 where the system does not say."""
+    """Return the bytes of this process's memory that are not pages of files; 0 where the system does not say."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -60,4 +60,4 @@ if __name__ == "__main__":
     parser.add_argument("root", type=Path)
     parser.add_argument("--side", type=int, default=SIZE[0])
     words = parser.parse_args()
-    print(json.dumps(measure(words.root, words.side)))
+    print(json.dumps(pipeline_times(words.root, words.side)))

@@ -1,4 +1,4 @@
-"""Plain PyTorch as its tutorials have it: ImageFolder, transforms of each image, DataLoader workers, a loop."""
+"""Plain PyTorch as its tutorials show it: ImageFolder, transforms of each image, DataLoader workers, a loop."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ from bloodcell.studies.bench.work import (
 
 
 def epochs(root: Path, count: int, bf16: bool) -> tuple[int, list[float]]:
-    """Train; the images of the root, and the seconds of each epoch."""
+    """Train; return the number of training images, and the seconds of each epoch."""
     transform = transforms.Compose(
         [
             transforms.Resize(SIZE),

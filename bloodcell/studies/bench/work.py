@@ -1,4 +1,4 @@
-"""The work that every row does: the paper's net, its batches, its augmentation."""
+"""The work that every row of the bench does: the paper's net, its batches, its augmentation."""
 
 import argparse
 import json
@@ -18,12 +18,12 @@ ROTATION, ZOOM, SHIFT = 20, 0.2, 0.1
 
 
 def lay_out(files: Sequence[Path], classes: Sequence[str], images: int, root: Path) -> None:
-    """Make an ImageFolder tree of links: so many training images, and a batch each to validate and to test on.
+    """Make an ImageFolder tree of links: training images, and a batch each to validate and to test on.
 
     Args:
         files: Images to choose from; they repeat if there are fewer than asked for.
         classes: Class name of each.
-        images: Training images.
+        images: Number of training images.
         root: Folder for ``train``, ``val`` and ``test``.
     """
     order = list(range(len(files)))
@@ -57,7 +57,7 @@ def run_row(description: str | None, epochs: Callable[[Path, int, bool], tuple[i
 
 
 def timed(epochs: int, epoch: Callable[[int], object]) -> list[float]:
-    """Seconds that each of some epochs takes."""
+    """Time each of some epochs, in seconds."""
     found = []
     for number in range(epochs):
         begun = time.perf_counter()

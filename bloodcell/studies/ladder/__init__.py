@@ -1,1 +1,1 @@
-"""TODO ladder."""
+"""What the split is worth: one net, one recipe, one number of images, under every protocol."""

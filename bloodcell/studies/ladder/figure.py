@@ -1,4 +1,4 @@
-"""TODO studies/ladder/figure.py."""
+"""The picture of the ladder."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,16 +8,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 
-def ladder(rows: Sequence[Mapping[str, Any]], rungs: Mapping[str, str]) -> Figure:
-    """Balanced accuracy of each model on each rung, on held-out copies and on originals, with intervals.
+def ladder_figure(rows: Sequence[Mapping[str, Any]], rungs: Mapping[str, str]) -> Figure:
+    """Draw the balanced accuracy of each model under each protocol, on held-out copies and on originals.
 
     Args:
-        rows: ``model``, ``rung``, and for the views ``twin`` and ``original`` a ``balanced_acc`` with ``mean``,
-            ``interval`` and ``seeds``.
-        rungs: What each rung is called, from the most to the least flattering.
+        rows: Of ``ladder.json``.
+        rungs: The name of each protocol, from the most to the least flattering.
 
     Returns:
-        The figure: models from top to bottom, a panel a view.
+        The figure: models from top to bottom, a panel for each view, seeds as ticks, 95 % intervals as bars.
     """
     figure = Figure(figsize=(10.5, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -25,7 +24,7 @@ def ladder(rows: Sequence[Mapping[str, Any]], rungs: Mapping[str, str]) -> Figur
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     shades = dict(zip(rungs, ("#d1495b", "#edae49", "#66a182", "#2e4057"), strict=True))
     for axes, view, name in zip(
-        panels, ("twin", "original"), ("held-out copies", "originals, one a photograph"), strict=True
+        panels, ("twin", "original"), ("held-out copies", "originals, one per photograph"), strict=True
     ):
         for row in rows:
             one, offset = row[view]["balanced_acc"], 0.18 * (list(rungs).index(row["rung"]) - (len(rungs) - 1) / 2)
@@ -35,7 +34,7 @@ def ladder(rows: Sequence[Mapping[str, Any]], rungs: Mapping[str, str]) -> Figur
             axes.plot(one["seeds"], [place] * len(one["seeds"]), "|", color=shades[row["rung"]], ms=7)
             axes.plot([one["mean"]], [place], "o", color=shades[row["rung"]], ms=5.5)
         axes.axvline(0.25, color="grey", ls=":", lw=1)
-        axes.text(0.258, -0.75, "guessing", color="grey", fontsize=8, va="top")
+        axes.text(0.258, -0.75, "chance", color="grey", fontsize=8, va="top")
         axes.set(xlim=(0, 1.02), xlabel="balanced accuracy", ylim=(len(models) - 0.5, -0.8))
         axes.set_title(f"tested on {name}", fontsize=10)
         axes.grid(axis="x", alpha=0.25)

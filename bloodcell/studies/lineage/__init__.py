@@ -1,1 +1,1 @@
-"""TODO lineage."""
+"""Which photograph each published image was made from, and which photographs overlap."""

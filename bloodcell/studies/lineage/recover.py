@@ -1,12 +1,9 @@
-"""TODO studies/lineage/recover.py."""
+"""The lineage recovered from pixels: every image placed in a photograph, every photograph in a field group."""
 
 import hashlib
 import math
-import sys
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +12,9 @@ from PIL import Image, UnidentifiedImageError
 
 from bloodcell.common.console import progress_bar
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import write_json
-from bloodcell.data.fingerprint import fingerprint_of
 from bloodcell.data.groups import groups
-from bloodcell.data.kaggle import CLASSES, KAGGLE, SUBSETS, count_images, find_images, images_in, locate, originals_of
-from bloodcell.data.lineage_table import FieldPair, ImageRow, Lineage, MicrographRow, write_lineage
+from bloodcell.data.kaggle import CLASSES, SUBSETS, images_in, originals_of
+from bloodcell.data.lineage_table import FieldPair, ImageRow, Lineage, MicrographRow
 from bloodcell.data.micrographs import (
     COPY_SIZE,
     Cell,
@@ -30,12 +25,9 @@ from bloodcell.data.micrographs import (
     read_cell,
     read_labels,
 )
-from bloodcell.studies.lineage.summary import _print, summary, write_pictures
-from bloodcell.tracking.manifest import manifest, now
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # OpenCV is an extra: --help must not need it
     from bloodcell.studies.lineage.registration import Atlas, Fit
-
 
 NOWHERE = math.nan
 
@@ -44,11 +36,11 @@ def recover(images: Path, workers: int) -> Lineage:
     """Recover the three tables from the pixels.
 
     Args:
-        images: The folder that holds ``TRAIN`` and ``TEST``; the micrographs stand beside it as Kaggle has them.
+        images: The folder that holds ``TRAIN`` and ``TEST``; the photographs are beside it, as Kaggle has them.
         workers: Threads.
 
     Returns:
-        The lineage; images that cannot be placed with confidence have no micrograph.
+        The lineage; images that cannot be placed with confidence have no photograph.
 
     Raises:
         InputError: If a folder or file is missing or cannot be decoded.
@@ -66,9 +58,9 @@ def recover(images: Path, workers: int) -> Lineage:
         for path in sorted(images_in(images / subset / label))
     ]
     with progress_bar() as progress, ThreadPoolExecutor(workers) as pool:
-        task = progress.add_task("reading micrographs", total=len(files))
+        task = progress.add_task("reading photographs", total=len(files))
         photographs = dict(zip(files, pool.map(open_micrograph, files.values()), strict=True))
-        progress.update(task, description="comparing micrographs", total=len(files))
+        progress.update(task, description="comparing photographs", total=len(files))
         pairs, group = _field_groups(photographs, workers, lambda: progress.advance(task))
         atlas = Atlas(photographs, pool)
         task = progress.add_task("placing images", total=len(names))
@@ -154,40 +146,3 @@ def _where(cell: Cell, fit: "Fit") -> tuple[float, float, float]:
     inside, _ = cv2.intersectConvexConvex(there, frame)
     x, y = there.mean(axis=0)
     return round(float(x), 1), round(float(y), 1), round(float(inside / cv2.contourArea(there)), 4)
-
-
-def _recover_and_write(root: str | None, out: Path, workers: int) -> None:
-    import resource
-
-    begun, started = now(), time.perf_counter()
-    images = _images(root)
-    if find_spec("cv2") is None:
-        raise InputError(
-            "python -m bloodcell.lineage", expected="OpenCV", got="none", fix="pip install opencv-python-headless"
-        )
-    count_images(images, KAGGLE, str(images))
-    lineage = recover(images, workers)
-    took = time.perf_counter() - started
-    write_lineage(lineage, out)
-    write_pictures(lineage, originals_of(images), out)
-    said = summary(lineage)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    cost = {"started": begun, "wall_seconds": round(took), "threads": workers, "peak_memory_bytes": memory}
-    write_json(out / "lineage.json", said)
-    write_json(out / "manifest.json", {**manifest({}, {"fingerprint": _fingerprint(lineage)}), **cost})
-    _print(said)
-    print(f"took {took:.0f} s on {workers} threads, {memory / 1e9:.2f} GB")
-    print(f"tables: {out}")
-
-
-def _fingerprint(lineage: Lineage) -> str:
-    return fingerprint_of({row.file: row.sha256 for row in lineage.images.values()})
-
-
-def _images(root: str | None) -> Path:
-    found = locate(root)
-    if found is None:
-        raise InputError(
-            "ROOT", expected="the Kaggle set, given or in BLOODCELL_DATA", got="none", fix="type `make data`"
-        )
-    return find_images(found)

@@ -1,15 +1,16 @@
 """Write the tables of README.md and results/README.md from what is committed in ``results/``."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bloodcell.common.files import read_json, write_text
-from bloodcell.evidence.pages import _table
-from bloodcell.studies.bench.table import markdown
-from bloodcell.studies.ladder.jobs import CNN
-from bloodcell.studies.ladder.table import RUNG_NAMES
+from bloodcell.evidence.pages import markdown_table
+from bloodcell.studies.bench.speeds import bench_table
+from bloodcell.studies.ladder.rows import RUNG_NAMES
+from bloodcell.studies.ladder.trainings import CNN
+from bloodcell.studies.paper.run import percent_interval
 from bloodcell.studies.paper.stated import CLAIM
 
 
@@ -32,19 +33,15 @@ def summary_table(results: Path) -> str:
             "its net, reproduced here",
             RUNG_NAMES["random"],
             *(
-                _share(ours[f"{view}/balanced_acc"], ours["intervals"][f"{view}/balanced_acc"])
+                percent_interval(ours[f"{view}/balanced_acc"], ours["intervals"][f"{view}/balanced_acc"])
                 for view in ("test", "original")
             ),
         ],
     ]
     for rung in ("random", "grouped"):
         scores = [ladder[CNN, rung][view]["balanced_acc"] for view in ("twin", "original")]
-        rows.append([CNN, RUNG_NAMES[rung], *(_share(one["mean"], one["interval"]) for one in scores)])
-    return _table(["net", "split", "tested on held-out copies", "tested on originals"], rows) + "\n"
-
-
-def _share(share: float, ends: Sequence[float]) -> str:
-    return f"{100 * share:.1f} % ({100 * ends[0]:.1f}-{100 * ends[1]:.1f})"
+        rows.append([CNN, RUNG_NAMES[rung], *(percent_interval(one["mean"], one["interval"]) for one in scores)])
+    return markdown_table(["net", "split", "tested on held-out copies", "tested on originals"], rows) + "\n"
 
 
 def committed_table(results: Path) -> str:
@@ -58,18 +55,18 @@ def committed_table(results: Path) -> str:
     """
     names = ("balanced_acc", "macro_f1", "acc")
     header = ["experiment", "protocol", "checkpoint", "tested on", "balanced accuracy", "macro-F1", "accuracy"]
-    lines = [header, ["---"] * len(header)]
+    rows = []
     for path in sorted(results.glob("*/metrics.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         where = f"{record['checkpoint']}, epoch {record['epoch']}"
         for view, tested in (("test", "test images"), ("original", "originals")):
             if f"{view}/acc" in record:
                 first = [f"[{path.parent.name}]({path.parent.name})", record["protocol"], where, tested]
-                lines.append([*first, *(_with_interval(record, f"{view}/{name}") for name in names)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+                rows.append([*first, *(_score_cell(record, f"{view}/{name}") for name in names)])
+    return f"{markdown_table(header, rows)}\n"
 
 
-def _with_interval(record: dict[str, Any], name: str) -> str:
+def _score_cell(record: dict[str, Any], name: str) -> str:
     ends = record.get("intervals", {}).get(name)
     return f"{record[name]:.3f}" + (f" ({ends[0]:.3f}-{ends[1]:.3f})" if ends else "")
 
@@ -80,7 +77,7 @@ def write_readme(readme: Path, results: Path) -> None:
     if (results / "ladder" / "ladder.md").is_file():
         tables["ladder"] = (results / "ladder" / "ladder.md").read_text(encoding="utf-8")
     if (results / "bench.json").is_file():
-        tables["bench"] = markdown(json.loads((results / "bench.json").read_text(encoding="utf-8")))
+        tables["bench"] = bench_table(json.loads((results / "bench.json").read_text(encoding="utf-8")))
     _fill(readme, {"summary": summary_table(results)})
     _fill(results / "README.md", tables)
 

@@ -1,4 +1,4 @@
-"""TODO studies/ladder/jobs.py."""
+"""The trainings of the ladder: which there are, what each differs in, and how one is run."""
 
 import subprocess
 import sys
@@ -9,29 +9,26 @@ from typing import TYPE_CHECKING
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_json
+from bloodcell.tracking.status import read_status
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch takes seconds to import: --help must not wait for it
     from bloodcell.data.datamodule import CellImages
 
-
 FOLDS = 5
-
-
+# The protocols, from the most to the least flattering.
 RUNGS = ("random", "official", "official_strict", "grouped")
-
-
 CNN, BACKGROUND, GEOMETRY = "small CNN", "background only", "mask geometry only"
 
 
 @dataclass(frozen=True)
-class Job:
-    """One training.
+class Training:
+    """One training of the ladder.
 
     Attributes:
-        model: What it is a training of (``CNN``, ``BACKGROUND``, ``GEOMETRY``).
+        model: ``CNN``, or a control that does not see the cell: ``BACKGROUND``, ``GEOMETRY``.
         rung: The protocol.
-        seed: Of the training.
-        fold: Of ``grouped``; 0 elsewhere.
+        seed: Seed of the training.
+        fold: Fold that is tested on under ``grouped``; 0 elsewhere.
     """
 
     model: str
@@ -41,23 +38,23 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Name of its run directory."""
+        """The name of its run directory."""
         fold = f"-fold{self.fold}" if self.rung == "grouped" else ""
         return f"{self.model.replace(' ', '-').lower()}-{self.rung}-seed{self.seed}{fold}"
 
     @property
     def overrides(self) -> list[str]:
-        """What its config differs in."""
+        """What its config differs in from the others."""
         words = [f"data.protocol={self.rung}", f"seed={self.seed}"]
         words += [f"data.folds={FOLDS}", f"data.fold={self.fold}"] if self.rung == "grouped" else []
         mask = {CNN: None, BACKGROUND: "background", GEOMETRY: "geometry"}[self.model]
         return words + ([f"data.mask={mask}"] if mask else [])
 
 
-def jobs(seeds: Sequence[int]) -> list[Job]:
-    """All trainings; the masked ones with the first seed only, under the two protocols that matter."""
+def trainings(seeds: Sequence[int]) -> list[Training]:
+    """List all trainings; the masked controls with the first seed alone, under the first and the last protocol."""
     return [
-        Job(model, rung, seed, fold)
+        Training(model, rung, seed, fold)
         for model, rungs, times in (
             (CNN, RUNGS, seeds),
             (BACKGROUND, ("random", "grouped"), seeds[:1]),
@@ -69,20 +66,24 @@ def jobs(seeds: Sequence[int]) -> list[Job]:
     ]
 
 
-def _data(job: Job, words: list[str]) -> "CellImages":
-    """The index and the split of a job, without pixels."""
+def find_data(training: Training, words: Sequence[str]) -> "CellImages":
+    """Find the images of a training and split them, without reading pixels."""
     from bloodcell.config.compose import composed
     from bloodcell.config.instantiate import build
     from bloodcell.data.datamodule import CellImages
 
-    cfg = composed(["experiment=ladder", *words, *job.overrides])
+    cfg = composed(["experiment=ladder", *words, *training.overrides])
     data: CellImages = build(cfg.data, "data")
     data.look_up()
     return data
 
 
-def _check_same(out: Path, common: list[str]) -> None:
-    """One folder holds one ladder."""
+def check_same_overrides(out: Path, common: list[str]) -> None:
+    """Stop if a folder holds the trainings of another ladder; else mark it as this one's.
+
+    Raises:
+        InputError: If it was made with other overrides.
+    """
     path = out / "overrides.json"
     if path.is_file() and read_json(path)["overrides"] != common:
         raise InputError(
@@ -94,17 +95,22 @@ def _check_same(out: Path, common: list[str]) -> None:
     write_json(path, {"overrides": common})
 
 
-def _train(job: Job, common: list[str], run_dir: Path) -> None:
-    """One training in a process of its own; a finished one is kept, an interrupted one goes on."""
-    status = run_dir / "status.json"
-    if status.is_file() and read_json(status)["state"] == "ok":
+def run_training(training: Training, common: Sequence[str], run_dir: Path) -> None:
+    """Run a training in a process of its own; keep a finished one, resume an interrupted one.
+
+    Raises:
+        InputError: If it fails.
+    """
+    if read_status(run_dir)["state"] == "ok":
         return
-    words = [*common, *job.overrides, f"hydra.run.dir={run_dir}"]
+    words = [*common, *training.overrides, f"hydra.run.dir={run_dir}"]
     if (run_dir / "checkpoints" / "last.ckpt").is_file():
         words = [f"ckpt_path={run_dir}"]
-    with (run_dir.parent / f"{job.name}.log").open("w", encoding="utf-8") as log:
+    with (run_dir.parent / f"{training.name}.log").open("w", encoding="utf-8") as log:
         code = subprocess.run(
             [sys.executable, "-m", "bloodcell.train", *words], stdout=log, stderr=subprocess.STDOUT, check=False
         ).returncode
     if code:
-        raise InputError(job.name, expected="a training that ends well", got=f"exit code {code}", fix=f"see {log.name}")
+        raise InputError(
+            training.name, expected="a training that ends well", got=f"exit code {code}", fix=f"see {log.name}"
+        )

@@ -9,7 +9,7 @@ import numpy as np
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_csv, read_json, write_text
-from bloodcell.evidence.pages import _table, page
+from bloodcell.evidence.pages import html_page, markdown_table
 
 TEMPLATE = Path(__file__).with_name("report.md.j2")
 
@@ -24,10 +24,13 @@ def write_report(results: Path, html: Path) -> None:
     Raises:
         InputError: If a result is missing.
     """
+    from bloodcell.studies.ladder.run import write_table_and_figure
+
     draw_figures(results)
-    text = report(results)
+    write_table_and_figure(_read(results, "ladder/ladder.json")["rows"], results / "ladder")
+    text = report_text(results)
     write_text(results / "report.md", text)
-    write_text(html, page(text, results, os.path.relpath(results, html.parent)))
+    write_text(html, html_page(text, results, os.path.relpath(results, html.parent)))
 
 
 def draw_figures(results: Path) -> None:
@@ -46,21 +49,21 @@ def draw_figures(results: Path) -> None:
         figures.save(figure, results / "paper" / f"{quantity}.png")
 
 
-def report(results: Path) -> str:
+def report_text(results: Path) -> str:
     """The report as Markdown; every number is read from the results."""
     from jinja2 import Environment, StrictUndefined
 
-    from bloodcell.evidence.intervals import scores
-    from bloodcell.studies.ladder.table import markdown
+    from bloodcell.evidence.intervals import confusion_scores
+    from bloodcell.studies.ladder.rows import ladder_table
     from bloodcell.studies.paper import stated as paper
 
     ours, ladder = _read(results, "paper/metrics.json"), _read(results, "ladder/ladder.json")
     lineage = _read(results, "lineage/lineage.json")
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
-    stated = {name: float(value) for name, value in scores(paper.CONFUSION.astype(np.float64)).items()}
+    stated = {name: float(value) for name, value in confusion_scores(paper.CONFUSION.astype(np.float64)).items()}
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         percent=_percent,
-        table=_table,
+        table=markdown_table,
         paper=stated,
         ours=ours,
         headline=_headline(ladder["rows"]),
@@ -70,7 +73,7 @@ def report(results: Path) -> str:
         points=_points(_epochs(results)),
         wider=_wider(results, ours),
         ladder=ladder | {"net": "`small_cnn`, 64x64"},
-        ladder_table=markdown(ladder["rows"]),
+        ladder_table=ladder_table(ladder["rows"]),
         lineage_text=_lineage_text(lineage),
         photographs=sum(lineage["micrographs with copies"].values()),
         groups=lineage["groups of micrographs with copies"],
@@ -97,25 +100,26 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _with_interval(share: float, ends: Sequence[float]) -> str:
+def percent_interval(share: float, ends: Sequence[float]) -> str:
+    """Write a share in per cent, with its interval."""
     return f"{_percent(share)} ({100 * ends[0]:.1f}-{100 * ends[1]:.1f})"
 
 
 def _headline(rows: Sequence[dict[str, Any]]) -> str:
     """The two ends of the ladder in two sentences."""
-    from bloodcell.studies.ladder.jobs import CNN
-    from bloodcell.studies.ladder.table import HISTOGRAM
+    from bloodcell.studies.ladder.controls import HISTOGRAM
+    from bloodcell.studies.ladder.trainings import CNN
 
     found = {(row["model"], row["rung"]): row for row in rows}
 
     def said(model: str, rung: str, view: str) -> str:
         one = found[model, rung][view]["balanced_acc"]
-        return _with_interval(one["mean"], one["interval"])
+        return percent_interval(one["mean"], one["interval"])
 
     return (
         "The same net with the same recipe and the same number of images reaches a balanced accuracy of "
         f"**{said(CNN, 'random', 'twin')}** on held-out copies when images are split at random, and "
-        f"**{said(CNN, 'grouped', 'original')}** on originals when whole fields are held out (guessing: 25 %). A "
+        f"**{said(CNN, 'grouped', 'original')}** on originals when whole fields are held out (chance: 25 %). A "
         "nearest neighbour in colours, which sees no shape and learns nothing, reaches "
         f"{said(HISTOGRAM, 'random', 'twin')} at random and {said(HISTOGRAM, 'grouped', 'original')} by field. "
         "In brackets: 95 % intervals over field groups."
@@ -150,7 +154,7 @@ def _protocol(stated: dict[str, float], ours: dict[str, Any]) -> list[list[str]]
         ("ours, the originals of the same photographs", "original"),
     ):
         cells = [
-            _with_interval(ours[f"{view}/{key}"], ours["intervals"][f"{view}/{key}"]) for key in ("acc", "macro_f1")
+            percent_interval(ours[f"{view}/{key}"], ours["intervals"][f"{view}/{key}"]) for key in ("acc", "macro_f1")
         ]
         rows.append([name, *cells, f"{ours[f'{view}/log_loss']:.3f}"])
     return rows
@@ -194,7 +198,7 @@ def _wider(results: Path, ours: dict[str, Any]) -> str:
     wide = _read(results, "paper_wide/metrics.json")
     return (
         "A wider reading (32, 64, 128 and a dense layer of 128, otherwise the same, computed in bfloat16) reaches "
-        f"{_with_interval(wide['test/acc'], wide['intervals']['test/acc'])} on the same test images, against "
+        f"{percent_interval(wide['test/acc'], wide['intervals']['test/acc'])} on the same test images, against "
         f"{_percent(ours['test/acc'])}: what the paper leaves open is worth more than what it claims to have gained."
     )
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from bloodcell.common.files import write_csv, write_text
+from bloodcell.evidence.pages import markdown_table
 from bloodcell.evidence.repeats import Mean
 from bloodcell.tracking.reader import Run
 from bloodcell.tracking.settings import Setting, folds_of, mean_of, value_of
-from bloodcell.tracking.table import Sheet
+from bloodcell.tracking.sheets import Sheet
 
 BELOW_PICTURE = (
     "Each dot is a run. A bar is the mean of a level, with its 95 % interval over seeds or folds, over all other keys "
@@ -21,12 +22,12 @@ BELOW_PICTURE = (
 )
 
 
-def write_table(path: Path, sheet: Sheet) -> None:
-    """Write a table as CSV, with every digit."""
+def write_sheet(path: Path, sheet: Sheet) -> None:
+    """Write a sheet as CSV, with every digit."""
     write_csv(path, sheet.numbers[0], sheet.numbers[1:])
 
 
-def markdown(sheets: Sequence[Sheet], picture: str = "") -> str:
+def sheets_as_markdown(sheets: Sequence[Sheet], picture: str = "") -> str:
     """Tables as Markdown, one below the other.
 
     Args:
@@ -40,8 +41,8 @@ def markdown(sheets: Sequence[Sheet], picture: str = "") -> str:
     for number, sheet in enumerate(sheets):
         parts.append(f"## {_plain(sheet.title)}")
         if sheet.rows:
-            lines = [sheet.header, ["---"] * len(sheet.header), *sheet.rows]
-            parts.append("\n".join(f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines))
+            header, *rows = ([_plain(cell) for cell in line] for line in (sheet.header, *sheet.rows))
+            parts.append(markdown_table(header, rows))
         if sheet.notes:
             parts.append("\n".join(f"* {_plain(note)}" for note in sheet.notes))
         if picture and number == 0:
@@ -49,7 +50,7 @@ def markdown(sheets: Sequence[Sheet], picture: str = "") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def write_page(path: Path, sheets: Sequence[Sheet], settings: Sequence[Setting], metric: str) -> None:
+def write_sheets_page(path: Path, sheets: Sequence[Sheet], settings: Sequence[Setting], metric: str) -> None:
     """Write one HTML page that needs no other file.
 
     Args:
@@ -58,12 +59,12 @@ def write_page(path: Path, sheets: Sequence[Sheet], settings: Sequence[Setting],
         settings: What the picture is drawn of.
         metric: Likewise; empty for no picture.
     """
-    from bloodcell.evidence.pages import page
+    from bloodcell.evidence.pages import html_page
 
     with tempfile.TemporaryDirectory() as name:
         drawn = draw_effects(Path(name) / "effects.png", settings, metric)
-        text = markdown(sheets, "effects.png" if drawn else "")
-        write_text(path, page(text, Path(name), "."))
+        text = sheets_as_markdown(sheets, "effects.png" if drawn else "")
+        write_text(path, html_page(text, Path(name), "."))
 
 
 def draw_effects(path: Path, settings: Sequence[Setting], metric: str) -> bool:

@@ -54,13 +54,13 @@ def settings_sheet(settings: Sequence[Setting], metrics: Sequence[str], order: O
         done, total = len(setting.done), len(setting.runs)
         means = [setting.mean(name) for name in metrics]
         first = [str(number), *setting.shown.values()]
-        rows.append([*first, _done(setting), *(mean_cell(mean) for mean in means)])
+        rows.append([*first, _done(setting), *(_mean_cell(mean) for mean in means)])
         numbers.append([*first, str(done), str(total), *(word for mean in means for word in _digits(mean))])
     runs = [run for setting in settings for run in setting.runs]
     parts = ("mean", "sd", "low", "high", "repeats")
     wide = ["#", *keys, "done", "runs", *(f"{name} {part}" for name in metrics for part in parts)]
     said = [
-        common(runs),
+        _common(runs),
         order.said + ".",
         _of_splits(settings),
         *_of_intervals(settings, metrics),
@@ -71,7 +71,7 @@ def settings_sheet(settings: Sequence[Setting], metrics: Sequence[str], order: O
         ["#", *keys, "done", *metrics],
         rows,
         len(keys),
-        [line for line in [*said, *of_versions(runs), *troubles(runs, NAMED)] if line],
+        [line for line in [*said, *_of_versions(runs), *_troubles(runs, NAMED)] if line],
         [wide, *numbers],
     )
 
@@ -98,7 +98,7 @@ def runs_sheet(runs: Sequence[Run], metrics: Sequence[str], order: Order | None 
         epoch = str(run.status.get("epoch", ""))
         digits = ["" if value is None else repr(value) for value in held]
         numbers.append([str(run.path), *setting, run.state, epoch, seconds, *digits, run.why])
-    said = [common(runs), order.said + "." if order else "", *of_versions(runs), *troubles(runs, len(runs))]
+    said = [_common(runs), order.said + "." if order else "", *_of_versions(runs), *_troubles(runs, len(runs))]
     return Sheet(
         counted(len(runs), "run"),
         ["run", *keys, "state", "time", *metrics],
@@ -113,7 +113,7 @@ def pairs_sheet(pairs: Sequence[Pair], settings: Sequence[Setting], metric: str)
     """A row per comparison; those that cannot be tested stand below, in words.
 
     Args:
-        pairs: From ``pairs.compare``.
+        pairs: From ``pairs.paired_comparisons``.
         settings: What their numbers mean.
         metric: What was compared.
 
@@ -156,7 +156,7 @@ def _untested(pairs: Sequence[Pair]) -> list[str]:
     return [f"not tested: {', '.join(names)}: {reason}." for reason, names in reasons.items()]
 
 
-def mean_cell(mean: Mean | None) -> str:
+def _mean_cell(mean: Mean | None) -> str:
     """A mean with its standard deviation, and its interval on a second line."""
     if mean is None:
         return ""
@@ -166,14 +166,14 @@ def mean_cell(mean: Mean | None) -> str:
     return first if mean.interval is None else f"{first}\n{mean.interval[0]:.3g} to {mean.interval[1]:.3g}"
 
 
-def common(runs: Sequence[Run]) -> str:
+def _common(runs: Sequence[Run]) -> str:
     """What was typed for all runs alike, in one line; empty if nothing was."""
     left_out = {*varied_keys(runs), *REPEATED}
     same = [f"{key}={value_of(runs[0], key)}" for key in typed_keys(runs) if key not in left_out]
     return f"common: {' '.join(same)}" if same else ""
 
 
-def of_versions(runs: Sequence[Run]) -> list[str]:
+def _of_versions(runs: Sequence[Run]) -> list[str]:
     """A line if the runs are of several commits or versions."""
     held_commits = (run.part("git").get("commit") for run in runs if run.manifest)
     commits = Counter(str(commit or "unknown")[:7] for commit in held_commits)
@@ -186,7 +186,7 @@ def of_versions(runs: Sequence[Run]) -> list[str]:
     return [f"note: these runs are of {'; '.join(found)}."] if found else []
 
 
-def troubles(runs: Sequence[Run], most: int) -> list[str]:
+def _troubles(runs: Sequence[Run], most: int) -> list[str]:
     """A line for each run without a result: the epoch it is in, or why it ended."""
     without = [run for run in runs if run.state in ("running", "failed", "interrupted")]
     lines = [f"{run.progress}: {run.path}{': ' + run.why if run.why else ''}" for run in without[:most]]

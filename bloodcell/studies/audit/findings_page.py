@@ -1,21 +1,25 @@
-"""TODO studies/audit/page.py."""
+"""The page of an audit: each finding with the pictures that it is about."""
 
-import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bloodcell.studies.audit.checks import Audited, Finding, readable
+from bloodcell.evidence.pages import STYLE, data_uri
+from bloodcell.studies.audit.findings import Audited, Finding, readable
 
 TEMPLATE = Path(__file__).with_name("audit.html.j2")
+THUMBNAIL = 200  # pixels of the longer side
 
 
-THUMBNAIL = 200
+def findings_page(content: dict[str, Any], findings: Sequence[Finding], seen: Audited) -> str:
+    """Write one HTML page that needs no other file; names from files are escaped.
 
-
-def page(content: dict[str, Any], findings: Sequence[Finding], seen: Audited) -> str:
-    """One HTML page that needs no other file; names from files are escaped."""
+    Args:
+        content: Of ``audit.json``.
+        findings: Worst first.
+        seen: Where the pictures are.
+    """
     from jinja2 import Environment, StrictUndefined
 
     index = seen.data.index
@@ -25,7 +29,7 @@ def page(content: dict[str, Any], findings: Sequence[Finding], seen: Audited) ->
     ]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(content=content, findings=list(zip(findings, shown, strict=True)))
+    return template.render(style=STYLE, content=content, findings=list(zip(findings, shown, strict=True)))
 
 
 def _thumbnail(path: Path) -> str:
@@ -40,4 +44,4 @@ def _thumbnail(path: Path) -> str:
         return ""
     packed = io.BytesIO()
     small.save(packed, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(packed.getvalue()).decode()
+    return data_uri(packed.getvalue(), "image/jpeg")
