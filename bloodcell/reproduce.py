@@ -14,6 +14,7 @@ from bloodcell.common.env import RESULTS
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json
 from bloodcell.config.command import run_command
+from bloodcell.config.compose import composed
 from bloodcell.tracking.difference import TOLERANCE, compare, reasons
 from bloodcell.tracking.status import read_status
 from bloodcell.training.restore import with_todays_keys
@@ -67,7 +68,9 @@ def reproduce_run(before: Path) -> None:
     cfg, overrides = OmegaConf.load(kept / "config.yaml"), list(OmegaConf.load(kept / "overrides.yaml"))
     assert isinstance(cfg, DictConfig)
     run_dir = _place(before.resolve().name)
-    run_alone(with_todays_keys(cfg, overrides), run_dir, overrides)
+    again = with_todays_keys(cfg, overrides)
+    again.logger = composed([]).logger  # that of a run from elsewhere may send what it logs to a server
+    run_alone(again, run_dir, overrides)
     report(f"RUN={before}", before, run_dir)
 
 

@@ -170,8 +170,8 @@ def release() -> None:
 
     import torch
 
-    if "wandb" in sys.modules:
-        sys.modules["wandb"].finish()  # the logger of the next job would go on with this run
+    if wandb := sys.modules.get("wandb"):
+        wandb.finish()  # the logger of the next job would go on with this run
     torch.use_deterministic_algorithms(False)
     gc.collect()
     if torch.cuda.is_available():

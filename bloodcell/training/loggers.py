@@ -20,18 +20,16 @@ def make_logger(cfg: DictConfig, run_dir: Path, synthetic: bool) -> Logger | Non
     """Build the logger; where it writes is decided here and by no config.
 
     Args:
-        cfg: The composed config; ``~logger`` leaves it without a logger.
+        cfg: The composed config.
         run_dir: The run directory.
         synthetic: Whether the cells are not real, which the name of the logged run then says.
 
     Returns:
-        The logger, or ``None`` for none.
+        The logger, or ``None`` in a process that must not log beside the first one.
 
     Raises:
         InputError: If its package is not installed.
     """
-    if cfg.get("logger") is None:
-        return None
     kind = str(cfg.logger.get("_target_")).rpartition(".")[2]
     needs = NEEDS.get(kind)
     if needs is not None and find_spec(needs) is None:
@@ -46,15 +44,15 @@ def make_logger(cfg: DictConfig, run_dir: Path, synthetic: bool) -> Logger | Non
     if kind == "TensorBoardLogger":
         place = {"save_dir": run_dir, "name": "", "version": f"tensorboard{mark}"}
     elif kind == "CSVLogger":
-        before = len(list(run_dir.glob(f"csv{mark}*")))  # a run that goes on leaves what was logged: Lightning deletes it
+        before = len(list(run_dir.glob(f"csv{mark}*")))  # it would delete what a resumed run has logged before
         place = {"save_dir": run_dir, "name": "", "version": f"csv{mark}" + (f"-{before + 1}" if before else "")}
     elif kind == "WandbLogger":
         place = {"save_dir": run_dir, "name": run_dir.name + mark}
     elif kind == "MLFlowLogger":
         if rank_zero_only.rank:
             return None  # several processes would make the same database
-        for name in ("mlflow", "lightning.pytorch.loggers.mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)  # they tell of every table that they make
+        # Not worth a line of the log: that a new database has no experiment of this name yet.
+        logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)
         place = {"run_name": run_dir.name + mark}
         if cfg.logger.get("tracking_uri") is None:
             home = run_dir.resolve()
