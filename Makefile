@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 TORCH ?=
+LOCK ?= $(if $(PIP_CONSTRAINT),no,yes)
 FROM ?=
 EXP ?=
 RUN ?=
@@ -14,85 +15,110 @@ SWEEP ?= lr
 A ?=
 B ?=
 PORT ?= 6006
+LOGDIR ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep search audit bench compare evaluate ladder lineage reproduce report runs tensorboard lint format test test-all clean
+.PHONY: help setup quickstart data train sweep search audit bench compare evaluate ladder lineage reproduce report runs tensorboard lint format lock test test-all clean
 
-help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help:
+	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nARGS are Hydra overrides, KEY=VALUE; `make train ARGS=--help` lists them all. Without make it is the same:\n'
+	@printf '.venv/bin/bloodcell-train data=blood_cells optim.lr=3e-4 (likewise bloodcell-runs, bloodcell-compare, ...).\n'
 
-setup: $(READY)  ## Make .venv and install everything (once); TORCH=cpu for a build without CUDA
+##@ Start
+setup: $(READY)  ## Install into .venv, once; TORCH=cpu leaves CUDA out, PYTHON=python3.12, LOCK=no takes newer packages
+	@printf '\nInstalled in $(VENV). Type next:\n'
+	@printf '  make quickstart   train a small net for about three minutes and see what comes out\n'
+	@printf '  make help         list everything else\n'
 
-# A torch that the base Python already has is kept by letting .venv see it; TORCH=cpu, or any words for
-# pip (TORCH="torch==2.9.1 torchvision==0.24.1"), chooses one; PIP_CONSTRAINT is honoured by pip itself.
+# The packages are those of requirements.lock, checked by their hashes. torch and torchvision are not in it, for the
+# right build depends on the machine: one that the base Python has is kept by letting .venv see it; TORCH=cpu, or any
+# words for pip (TORCH="torch==2.9.1 torchvision==0.24.1"), chooses one; else pip takes the newest. With
+# PIP_CONSTRAINT, which pip honours by itself, or LOCK=no pip chooses every version.
 HAS_TORCH = import torch, torchvision; assert tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 6)
-$(READY): pyproject.toml
+LOCK_FAILED = echo "error: pip could not install requirements.lock (see above); type make setup LOCK=no" >&2; exit 1
+$(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit(f"error: expected Python 3.11 to 3.13, got {v.major}.{v.minor}; type make setup PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $$($(PYTHON) -c '$(HAS_TORCH)' 2>/dev/null && echo --system-site-packages) $(VENV)
+	@echo "Installing into $(VENV): a few minutes, most of them for torch where it is not there yet."
 	$(if $(TORCH),$(BIN)/python -m pip install $(if $(filter cpu,$(TORCH)),torch torchvision --index-url https://download.pytorch.org/whl/cpu,$(TORCH)))
-	$(BIN)/python -m pip install --quiet -e ".[data,lineage,parallel,slurm,search,dev]"
+	$(if $(filter-out no,$(LOCK)),$(BIN)/python -m pip install --require-hashes --no-deps -r requirements.lock || { $(LOCK_FAILED); })
+	$(BIN)/python -m pip install -e ".[all,dev]"
 	@touch $(READY)
 
-quickstart: $(READY)  ## Train for a few minutes and show what comes out
+quickstart: $(READY)  ## Train a small net for about three minutes, test it, and say where its figures are
 	$(BIN)/python -m bloodcell.train experiment=quickstart $(ARGS)
 
-data: $(READY)  ## Get the real images; FROM=/path/to/archive.zip or folder instead of a download
+data: $(READY)  ## Get the real images; FROM=archive.zip (or a folder) takes yours instead of a download
 	$(BIN)/python -m bloodcell.download $(if $(FROM),"$(FROM)")
 
-train: $(READY)  ## Train; ARGS="data=blood_cells model=paper_cnn optim.lr=3e-4"
+##@ One run
+train: $(READY)  ## Train a net; ARGS="data=blood_cells model=paper_cnn optim.lr=3e-4"
 	$(BIN)/python -m bloodcell.train $(ARGS)
 
-sweep: $(READY)  ## Run the grid in conf/sweep/$(SWEEP).yaml; SWEEP=lr ARGS="..."
-	$(BIN)/python -m bloodcell.train sweep=$(SWEEP) $(ARGS)
-
-search: $(READY)  ## Let Optuna look for the best setting by validation; ARGS="experiment=quickstart --trials 30"
-	$(BIN)/python -m bloodcell.search $(ARGS)
-
-evaluate: $(READY)  ## Test a finished run again; RUN=runs/... ARGS="data.root=/other/folder"
+evaluate: $(READY)  ## Test the net of a finished run again; RUN=runs/... ARGS="data.root=/other/folder"
 	$(BIN)/python -m bloodcell.evaluate $(RUN) $(ARGS)
 
+##@ Many runs
+sweep: $(READY)  ## Run the grid of conf/sweep/lr.yaml, or of another; SWEEP=folds ARGS="experiment=quickstart"
+	$(BIN)/python -m bloodcell.train sweep=$(SWEEP) $(ARGS)
+
+search: $(READY)  ## Let Optuna find a setting by validation; ARGS="experiment=quickstart --trials 30"
+	$(BIN)/python -m bloodcell.search $(ARGS)
+
+tensorboard: $(READY)  ## Watch all runs at http://localhost:6006; LOGDIR=runs/quickstart PORT=6007
+	$(BIN)/tensorboard --logdir "$(LOGDIR)" --port $(PORT) --reload_multifile=true
+
+runs: $(READY)  ## List the runs of a folder, with means and intervals; ARGS="runs/quickstart-sweep --compare"
+	$(BIN)/python -m bloodcell.runs $(ARGS)
+
+compare: $(READY)  ## Test whether two nets differ on the same photographs; A=runs/... B=runs/...
+	$(BIN)/python -m bloodcell.compare $(A) $(B)
+
+reproduce: $(READY)  ## Run an experiment or a run again and compare the numbers; EXP=quickstart or RUN=runs/...
+	$(BIN)/python -m bloodcell.reproduce $(EXP) $(if $(RUN),--run "$(RUN)") $(ARGS)
+
+##@ The data and the claim
 audit: $(READY)  ## Look for leaks, duplicates and give-aways; ARGS="data=folder data.root=/path/to/images"
 	$(BIN)/python -m bloodcell.audit $(ARGS)
 
-compare: $(READY)  ## Test whether two models differ on the same photographs; A=runs/... B=runs/...
-	$(BIN)/python -m bloodcell.compare $(A) $(B)
-
-ladder: $(READY)  ## From the published number to the honest one: every split, all else equal (about an hour)
-	$(BIN)/python -m bloodcell.ladder $(ARGS)
-
-bench: $(READY)  ## Time a training epoch beside plain PyTorch, Keras and the machine's ceiling; needs an idle machine
-	$(BIN)/python -m pip install --quiet -e ".[bench]"
-	$(BIN)/python -m bloodcell.bench $(ARGS)
-
-lineage: $(READY)  ## Recover which photograph each image was made from, into runs/lineage; ARGS=--check compares only
+lineage: $(READY)  ## Find the photograph that each image was made from (five minutes); ARGS=--check only compares
 	$(BIN)/python -m bloodcell.lineage $(ARGS)
 
-reproduce: $(READY)  ## Run again and compare: an experiment with results/ (EXP=quickstart), or one run (RUN=runs/...)
-	$(BIN)/python -m bloodcell.reproduce $(EXP) $(if $(RUN),--run "$(RUN)") $(ARGS)
+ladder: $(READY)  ## Train one net under every split, from the published number to the honest one (an hour)
+	$(BIN)/python -m bloodcell.ladder $(ARGS)
 
-report: $(READY)  ## The reproduction and the ladder as one page, from results/
+report: $(READY)  ## Write the reproduction and the ladder as one page, from results/
 	$(BIN)/python -m bloodcell.report $(ARGS)
 
-runs: $(READY)  ## Every run below a folder: settings, intervals, comparisons; ARGS="runs/lr-sweep --compare"
-	$(BIN)/python -m bloodcell.runs $(ARGS)
-
-tensorboard: $(READY)  ## Watch all runs at http://localhost:6006 (PORT=... for another port)
-	$(BIN)/tensorboard --logdir runs --port $(PORT) --reload_multifile=true
-
-lint: $(READY)  ## ruff (lint and format) and mypy
+##@ The code
+lint: $(READY)  ## Check with ruff, codespell and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 
-format: $(READY)  ## Let ruff mend what it can
+format: $(READY)  ## Let ruff correct and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: $(READY)  ## The fast tests (3 to 4 minutes on two cores)
+test: $(READY)  ## Run the fast tests (3 to 4 minutes on two cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
-test-all: $(READY)  ## All tests
+test-all: $(READY)  ## Run all tests
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+bench: $(READY)  ## Time an epoch beside plain PyTorch, Keras (installs it) and the machine's ceiling, when idle
+	$(BIN)/python -m pip install -e ".[bench]"
+	$(BIN)/python -m bloodcell.bench $(ARGS)
+
+# The head of the file stays; without -o, uv takes the newest versions and not those of the file before.
+lock:  ## Take the newest versions into requirements.lock (needs uv)
+	@command -v uv >/dev/null || { echo "error: expected uv, got none; type python3 -m pip install uv" >&2; exit 1; }
+	{ grep '^#' requirements.lock && uv pip compile pyproject.toml --extra all --extra dev --universal \
+	  --python-version 3.11 --generate-hashes --excludes <(printf 'torch\ntorchvision\n') --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links; } > requirements.lock.new
+	mv requirements.lock.new requirements.lock
 
 clean:  ## Remove caches; runs/ and .venv stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -13,6 +13,7 @@ from bloodcell.common.env import RESULTS
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json
 from bloodcell.config.command import run_command
+from bloodcell.config.compose import composed
 from bloodcell.config.kept import ALL_PARTS, check_config, read_kept_config, read_kept_words
 from bloodcell.tracking.difference import TOLERANCE, metrics_agreement, reasons
 from bloodcell.tracking.status import read_status
@@ -69,6 +70,7 @@ def reproduce_run(before: Path) -> None:
     whole = with_todays_keys(cfg, overrides)
     check_config(whole, kept / "config.yaml", ALL_PARTS)
     run_dir = _place(before.resolve().name)
+    whole.logger = composed([]).logger  # that of a run from elsewhere may send what it logs to a server
     run_alone(whole, run_dir, overrides)
     print_comparison(f"RUN={before}", before, run_dir)
 

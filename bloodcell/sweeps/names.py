@@ -16,7 +16,8 @@ SLUG = 100  # letters; with the hash a file name stays well below the 255 that f
 REPEATED = ("seed", "data.fold")  # never what jobs share, though it be typed once: other ones may follow
 
 
-GROUPS = ("data", "experiment", "model", "optim", "sweep", "trainer")  # what they choose needs no further word
+# What they choose needs no further word.
+GROUPS = ("data", "experiment", "logger", "model", "optim", "sweep", "trainer")
 
 
 def varied_in(overrides: Sequence[str], settings: HydraConf) -> dict[str, str]:

@@ -13,7 +13,8 @@ from bloodcell.tracking.reader import Run
 
 # A run differs from its repeats in these alone.
 REPEATED = ("seed", "data.fold")
-# Where a run is put and how it gets at its pixels change no result; which images they were, the fingerprint says.
+# Where a run is put, how it gets at its pixels and what it is watched with change no result; which images they were,
+# the fingerprint says.
 NO_SETTING = ("name", "sweep", "data.root", "data.cache")
 # What is trained on and tested on: results of two settings that differ here cannot be subtracted.
 SPLIT = tuple(
@@ -150,7 +151,7 @@ def split_settings(runs: Sequence[Run], over: Sequence[str] = REPEATED) -> list[
 
 def typed_keys(runs: Sequence[Run]) -> list[str]:
     """Every key that was typed for one of the runs and may change its result."""
-    return [key for key in dict.fromkeys(key for run in runs for key in run.typed) if key not in NO_SETTING]
+    return [key for key in dict.fromkeys(key for run in runs for key in run.typed) if _is_setting(key)]
 
 
 def varied_keys(runs: Sequence[Run], without: Sequence[str] = ()) -> list[str]:
@@ -159,8 +160,12 @@ def varied_keys(runs: Sequence[Run], without: Sequence[str] = ()) -> list[str]:
     return [key for key in keys if len({value_of(run, key) for run in runs}) > 1]
 
 
+def _is_setting(key: str) -> bool:
+    return key not in NO_SETTING and key.partition(".")[0] != "logger"
+
+
 def _comparable(values: dict[str, Any], over: Sequence[str]) -> Identity:
-    kept = (key for key in values if key not in over and key not in NO_SETTING)
+    kept = (key for key in values if key not in over and _is_setting(key))
     return tuple(sorted((key, text_of(values[key])) for key in kept))
 
 
@@ -171,7 +176,7 @@ def _tell_apart(groups: Sequence[list[Run]], columns: list[str], over: Sequence[
         for members in groups:
             seen[tuple(value_of(members[0], key) for key in columns)].append(members[0])
         alike = next((first for first in seen.values() if len(first) > 1), [])
-        keys = [key for run in alike for key in run.values if key not in over and key not in NO_SETTING]
+        keys = [key for run in alike for key in run.values if key not in over and _is_setting(key)]
         further = next((key for key in keys if len({value_of(run, key) for run in alike}) > 1), None)
         if further is None:
             return columns

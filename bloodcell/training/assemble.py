@@ -10,7 +10,6 @@ from types import ModuleType
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
 from bloodcell.common.errors import InputError
@@ -19,6 +18,7 @@ from bloodcell.data.datamodule import CellImages
 from bloodcell.data.describe import DataDescription
 from bloodcell.model.classifier import CellClassifier
 from bloodcell.model.weights import load_matching
+from bloodcell.training.loggers import make_logger
 from bloodcell.training.machine import choose_precision, keep_freed_memory
 from bloodcell.training.recorder import RunRecorder
 
@@ -160,12 +160,11 @@ def make_trainer(
     bar = sys.stdout.isatty()
     if bar:
         ours.append(RichProgressBar(leave=False))
-    events = "tensorboard-SYNTHETIC-not-real-cells" if about.synthetic else "tensorboard"
     trainer: L.Trainer = build(
         cfg.trainer,
         "trainer",
         callbacks=[*ours, *(build(one, "trainer.callbacks") for one in cfg.trainer.callbacks)],
-        logger=TensorBoardLogger(run_dir, name="", version=events, default_hp_metric=False),
+        logger=make_logger(cfg, run_dir, about.synthetic) or False,
         default_root_dir=str(run_dir),
         enable_progress_bar=bar,
         enable_model_summary=False,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
 from bloodcell.data.describe import DataDescription
@@ -32,8 +33,13 @@ def log_hparams(
         if name.count("/") == 1
     }
     hparams = flat_hparams(cfg) if varied is None else {key: _value(cfg, key, word) for key, word in varied.items()}
+    hparams["data.source"] = about.source
     for logger in trainer.loggers:
-        logger.log_hyperparams({**hparams, "data.source": about.source}, shown, step=trainer.current_epoch)
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(hparams, shown, step=trainer.current_epoch)
+        else:
+            logger.log_hyperparams(hparams)
+            logger.log_metrics(shown, step=trainer.current_epoch)
         logger.save()
         logger.finalize("success")
 

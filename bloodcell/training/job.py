@@ -146,7 +146,7 @@ def record_failure(run_dir: Path, error: BaseException, rank: int = 0) -> None:
 
 def remove_untouched(run_dir: Path) -> None:
     """Remove a run directory that holds nothing of a run."""
-    if {entry.name for entry in run_dir.iterdir()} <= {LOCK, "train.log"}:
+    if {entry.name for entry in run_dir.iterdir()} <= {LOCK, "train.log", "mlflow.db"}:
         root = logging.getLogger()
         for handler in [one for one in root.handlers if isinstance(one, logging.FileHandler)]:
             if is_inside(run_dir, Path(handler.baseFilename)):
@@ -166,9 +166,12 @@ def clear(run_dir: Path) -> None:
 def release() -> None:
     """Leave nothing behind for the next job of a sweep in the same process."""
     import gc
+    import sys
 
     import torch
 
+    if wandb := sys.modules.get("wandb"):
+        wandb.finish()  # the logger of the next job would go on with this run
     torch.use_deterministic_algorithms(False)
     gc.collect()
     if torch.cuda.is_available():

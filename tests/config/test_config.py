@@ -22,7 +22,7 @@ def composed(*overrides: str) -> DictConfig:
 
 EVERY = [
     f"{group}={choice}"
-    for group in ("data", "model", "optim", "optim/scheduler", "trainer", "experiment", "sweep")
+    for group in ("data", "model", "optim", "optim/scheduler", "trainer", "logger", "experiment", "sweep")
     for choice in choices(group)
 ]
 
