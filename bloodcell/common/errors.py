@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend, and therefore printed as one line; and an end that is no error."""
+"""InputError: something the user can fix, printed as one line. Pruned: an early stop, not an error."""
 
 
 class InputError(ValueError):
@@ -11,7 +11,7 @@ class InputError(ValueError):
         where: The key or path that is wrong, as the user knows it (``data.root=/x``).
         expected: What would have been accepted.
         got: What came instead.
-        fix: What to do now, as an imperative.
+        fix: What to type or do now, as an imperative.
     """
 
     def __init__(self, where: str, *, expected: str, got: str, fix: str) -> None:
@@ -21,5 +21,5 @@ class InputError(ValueError):
         super().__init__("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line))
 
 
-class Pruned(Exception):  # noqa: N818 (it is the end of a run, and no error)
+class Pruned(Exception):  # noqa: N818 (an early stop, not an error)
     """A training that was ended because it lags behind others."""

@@ -44,7 +44,7 @@ def still_composed(overrides: Sequence[str]) -> DictConfig | None:
 
 
 def quoted(value: object) -> str:
-    """A value of a Hydra override, in quotes that keep ``=``, spaces and commas from being parsed."""
+    """Quote a value of a Hydra override, so that ``=``, spaces and commas in it are not parsed."""
     return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 

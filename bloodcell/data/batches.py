@@ -24,7 +24,7 @@ class Chosen(NamedTuple):
 
 
 class Rows(Dataset[Chosen]):
-    """Some rows of the index; the pixels are gathered where the batch is needed."""
+    """Rows of the index to draw from; the pixels are gathered on the device that needs them."""
 
     def __init__(self, rows: Tensor) -> None:
         self.rows = rows
@@ -36,13 +36,13 @@ class Rows(Dataset[Chosen]):
         return self.__getitems__([item])
 
     def __getitems__(self, items: list[int]) -> Chosen:
-        """A batch; DataLoader calls this with all the numbers of it."""
+        """Return a batch; DataLoader calls this with all its row numbers."""
         rows = self.rows[items]
         return Chosen(rows, int(rows[0]))
 
 
 class EpochSampler(Sampler[int]):
-    """A permutation that depends on the seed and the epoch alone, so that a resumed run sees the same."""
+    """A permutation that depends on the seed and the epoch alone, so a resumed run sees the same one."""
 
     def __init__(self, length: int, seed: int) -> None:
         self.length, self.seed, self.epoch = length, seed, 0
@@ -60,7 +60,7 @@ class EpochSampler(Sampler[int]):
 
 
 class Share(Sampler[list[int]]):
-    """One process's share of every batch: all processes see the same batches, and each takes every so many-th image.
+    """The share of one process in every batch: all see the same batches, and of N processes each takes every Nth image.
 
     So all of them take the same number of steps, none waits for one that has finished, and no image is counted twice.
     A last batch with fewer images than processes would leave one of them without: it joins the batch before it.
@@ -68,7 +68,7 @@ class Share(Sampler[list[int]]):
     Args:
         sampler: The order of the images, the same in every process.
         batch_size: Images in a batch, over all processes.
-        rank: Which of the processes this one is, from 0.
+        rank: Rank of this process, from 0.
         world: How many there are; at most ``batch_size``, and at most as many as there are images.
     """
 

@@ -24,7 +24,7 @@ FORMAT = 1
 
 
 def mapped(decoder: Decoder) -> Tensor:
-    """The pixels of all rows, mapped from the cache, which is filled first if it does not hold them.
+    """Map the pixels of all rows from the cache, which is filled first if it does not hold them.
 
     An entry is found by the bytes of the images, their order, the size and the mask, and by the versions of the
     libraries that decode: wherever the images lie, the same pixels are kept once, and another image is another entry.

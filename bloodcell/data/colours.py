@@ -12,7 +12,7 @@ THUMBNAIL = (32, 32)
 
 
 def colour_histogram(image: Pixels, mask: Pixels | None = None) -> Floats:
-    """Square roots of the shares of 16x16x16 RGB bins.
+    """Compute the square roots of the shares of 16x16x16 RGB bins.
 
     The dot product of two of them is their Bhattacharyya coefficient, so the nearest in Hellinger distance is
     the one with the largest product. It knows no shape at all.
@@ -31,7 +31,7 @@ def colour_histogram(image: Pixels, mask: Pixels | None = None) -> Floats:
 
 
 def thumbnail(image: Pixels) -> Floats:
-    """The raw pixels at 32x32, of length 1 about their mean: their dot product is the correlation.
+    """Reduce to 32x32 raw pixels, of length 1 about their mean: their dot product is the correlation.
 
     Args:
         image: RGB, uint8, shape (H, W, 3).

@@ -177,19 +177,19 @@ class CellImages(L.LightningDataModule, ABC):
             )
 
     def train_dataloader(self) -> DataLoader[Chosen]:
-        """Shuffled batches of row numbers; a last incomplete batch is kept, as Keras does."""
+        """Return shuffled batches of row numbers; a last incomplete batch is kept, as in Keras."""
         return self._shared(self.split.train, EpochSampler(len(self.split.train), self.seed))
 
     def val_dataloader(self) -> DataLoader[Chosen]:
-        """Batches of the validation rows in the order of the index."""
+        """Return batches of the validation rows in the order of the index."""
         return self._shared(self.split.val)
 
     def test_dataloader(self) -> DataLoader[Chosen]:
-        """Batches of the test rows in the order of the index."""
+        """Return batches of the test rows in the order of the index."""
         return self._shared(self.split.test)
 
     def batches(self, rows: IntArray, device: torch.device) -> Iterator[Batch]:
-        """Any rows of the index as a net sees them in evaluation, in batches on a device."""
+        """Yield any rows of the index as a net sees them in evaluation, in batches on a device."""
         for chosen in self._loader(rows, batch_size=self.batch_size):
             yield self.prepare(chosen._replace(rows=chosen.rows.to(device)), epoch=0, training=False)
 
@@ -217,7 +217,7 @@ class CellImages(L.LightningDataModule, ABC):
         return Batch(images, self._labels[chosen.rows], chosen.rows)
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Pixels of some rows, uint8, shape (N, 3, H, W), on the device of the row numbers."""
+        """Gather the pixels of some rows, uint8, shape (N, 3, H, W), on the device of the row numbers."""
         assert self._pixels is not None
         if rows.device != self._labels.device:
             self._move(rows.device)
@@ -232,7 +232,7 @@ class CellImages(L.LightningDataModule, ABC):
             self._pixels = self._pixels.to(device)
 
     def _shared(self, rows: IntArray, sampler: EpochSampler | None = None) -> DataLoader[Chosen]:
-        """Batches for the trainer: whole ones if it is one process, else this process's share of them."""
+        """Load batches for the trainer: whole ones if it is one process, else the share of this process."""
         if self.trainer is None or self.trainer.world_size == 1:
             return self._loader(rows, batch_size=self.batch_size, sampler=sampler)
         order = range(len(rows)) if sampler is None else sampler
@@ -258,15 +258,15 @@ def check_arguments(*rules: Rule) -> None:
 
 
 def is_count(value: object) -> bool:
-    """Whether a value is a whole number above 0."""
+    """Tell whether a value is a whole number above 0."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def is_seed(value: object) -> bool:
-    """Whether a value is a whole number that NumPy takes as a seed."""
+    """Tell whether a value is a whole number that NumPy takes as a seed."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32
 
 
 def _free_memory(device: torch.device) -> int:
-    """Bytes that are free on a device; all that one may ask for where this cannot be told."""
+    """Count the free bytes of a device; without limit where this is not known."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else sys.maxsize

@@ -1,4 +1,4 @@
-"""Getting the Kaggle set of blood cells: download, archive or folder; and checking that it is complete."""
+"""Get the Kaggle set from a download, an archive or a folder, and check that it is complete."""
 
 import os
 import queue
@@ -123,7 +123,7 @@ def _real_folder(path: Path) -> bool:
 
 @contextmanager
 def _staging(cache: Path) -> Iterator[Path]:
-    """A folder beside the target, so that a rename suffices at the end; gone whatever happens."""
+    """Make a folder beside the target, so that a rename completes it; removed in every case."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{NAME}-", dir=cache))

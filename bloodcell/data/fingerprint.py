@@ -1,4 +1,4 @@
-"""What data are, in 64 digits: a hash over the names and bytes of their files."""
+"""SHA-256 fingerprints of data sets, with a cache of file digests."""
 
 import contextlib
 import hashlib
@@ -33,7 +33,7 @@ def fingerprint(files: Iterable[Path | str], root: Path) -> str:
 
 
 def fingerprint_of(found: Mapping[str, str]) -> str:
-    """The fingerprint of files whose digests are known already."""
+    """Compute the fingerprint of files whose digests are known."""
     return hashlib.sha256("".join(f"{name} {found[name]}\n" for name in sorted(found)).encode()).hexdigest()
 
 
@@ -62,7 +62,7 @@ def digests(files: Iterable[Path | str], root: Path) -> dict[str, str]:
 
 
 def remembered_digests(files: Iterable[Path | str], root: Path, memory: Path) -> dict[str, str]:
-    """Hash each file, but those that were hashed before and have not been touched since.
+    """Hash each file, except those that were hashed before and have not changed since.
 
     Args:
         files: Paths below ``root``, absolute or relative to it.

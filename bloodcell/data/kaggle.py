@@ -164,14 +164,14 @@ def _require_images(root: Path, where: str) -> Path:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Images of one folder; macOS leaves companions called ``._name`` in archives."""
+    """List the images of one folder, without the ``._name`` companions that macOS leaves in archives."""
     if not folder.is_dir():
         return []
     return [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
 
 
 def originals_of(images: Path) -> Path:
-    """The micrographs, if ``images`` stands where Kaggle's tree has it."""
+    """Return the folder of the photographs, if ``images`` stands where Kaggle's tree has it."""
     above = images.absolute().parents
     return above[min(2, len(above) - 1)] / ORIGINALS
 

@@ -189,13 +189,13 @@ def _known_digest(file: str, lineage: Lineage) -> str:
 
 
 def across_split(lineage: Lineage) -> list[FieldPair]:
-    """Overlapping photographs of which one is in TRAIN and the other in TEST."""
+    """List overlapping photographs of which one is in TRAIN and the other in TEST."""
     subset = {name: row.subset for name, row in lineage.micrographs.items()}
     return [pair for pair in lineage.pairs if {subset[pair.first], subset[pair.second]} == {"TRAIN", "TEST"}]
 
 
 def conflicts(lineage: Lineage) -> list[FieldPair]:
-    """Overlapping photographs whose white cell is the same, each with one label, and the two differ."""
+    """List overlapping photographs that show the same white cell under two labels."""
     return [pair for pair in lineage.pairs if _same_cell(pair, lineage) and len(_labels(pair, lineage)) == 2]
 
 

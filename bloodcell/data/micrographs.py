@@ -1,4 +1,4 @@
-"""The 640x480 micrographs that the copies were made from: files, labels, boxes, and how they were reduced."""
+"""The 640x480 photographs that the copies were made from: files, labels, boxes, and how they were reduced."""
 
 import csv
 from collections.abc import Mapping
@@ -42,12 +42,12 @@ class Cell:
 
 
 def number_of(path: Path) -> str:
-    """The micrograph's name here: ``93`` for ``BloodImage_00093.jpg``."""
+    """Return the number of a photograph: ``93`` for ``BloodImage_00093.jpg``."""
     return str(int(path.stem.rpartition("_")[2]))
 
 
 def micrograph_files(folder: Path) -> dict[str, Path]:
-    """The micrographs of a ``JPEGImages`` folder by name, in numerical order.
+    """List the photographs of a ``JPEGImages`` folder by number, in numerical order.
 
     Raises:
         InputError: If there is no such folder or nothing in it.
@@ -64,13 +64,13 @@ def micrograph_files(folder: Path) -> dict[str, Path]:
 
 
 def read_labels(table: Path) -> dict[str, str]:
-    """What ``labels.csv`` says of each micrograph: one class, several with commas, or nothing."""
+    """Read what ``labels.csv`` says of each photograph: one class, several with commas, or nothing."""
     with table.open(encoding="utf-8", newline="") as file:
         return {str(int(row["Image"])): row["Category"].strip() for row in csv.DictReader(file)}
 
 
 def official_subsets(labels: Mapping[str, str], on_disk: Mapping[str, Path]) -> dict[str, str]:
-    """Which micrographs the published copies of TRAIN and TEST were made from.
+    """Tell which photographs the published copies of TRAIN and TEST were made from.
 
     It does not look at any pixel: the authors cut the micrographs that have a single label and a file with
     scikit-learn's ``train_test_split`` and a known seed, which gives exactly the published class counts.
@@ -89,7 +89,7 @@ def official_subsets(labels: Mapping[str, str], on_disk: Mapping[str, Path]) -> 
 
 
 def read_cell(annotation: Path) -> Cell | None:
-    """The largest box called ``WBC`` in a Pascal VOC file.
+    """Read the largest box called ``WBC`` in a Pascal VOC file.
 
     Args:
         annotation: ``Annotations/BloodImage_NNNNN.xml``, boxes in pixels of the 640x480 micrograph.
@@ -109,7 +109,7 @@ def read_cell(annotation: Path) -> Cell | None:
 
 
 def as_copy(image: Image.Image) -> Image.Image:
-    """Reduce a micrograph as the published copies were reduced.
+    """Reduce a photograph as the published copies were reduced.
 
     Of the reductions that were compared with TEST_SIMPLE (71 micrographs that were only reduced), Pillow's
     bilinear one followed by ``x * 255 / max(x)``, which Keras' ``array_to_img`` does, comes closest: 2.6 grey
@@ -127,7 +127,7 @@ def as_copy(image: Image.Image) -> Image.Image:
 
 
 def open_micrograph(path: Path) -> Pixels:
-    """Read a micrograph and reduce it; uint8, shape (240, 320, 3).
+    """Read a photograph and reduce it; uint8, shape (240, 320, 3).
 
     Raises:
         InputError: If it cannot be decoded.

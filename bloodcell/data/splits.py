@@ -49,7 +49,7 @@ class Split:
 
 
 def random_split(index: Index, seed: int, test_per_class: int = PAPER_TEST_PER_CLASS) -> Split:
-    """The paper's protocol: so many test images of each class at random, the rest for training.
+    """Split as the paper did, in our reading: N test images of each class at random, the rest for training.
 
     The test images are the validation curve as well, as in the paper; nothing may be chosen by it.
 
@@ -89,7 +89,7 @@ def random_split(index: Index, seed: int, test_per_class: int = PAPER_TEST_PER_C
 
 
 def official_split(index: Index, seed: int, *, strict: bool = False) -> Split:
-    """TRAIN -> TEST as published; validation is cut out of TRAIN by field group.
+    """Split TRAIN -> TEST as published; validation is cut out of TRAIN by field group.
 
     Args:
         index: A table with the subsets ``TRAIN`` and ``TEST``.
@@ -126,7 +126,7 @@ def official_split(index: Index, seed: int, *, strict: bool = False) -> Split:
 def grouped_split(
     index: Index, folds: int, fold: int, fold_seed: int, train_view: Literal["twin", "original"] = "twin"
 ) -> Split:
-    """One fold of a cross-validation in which no field group is on two sides.
+    """Split off one fold of a cross-validation in which no field group is on two sides.
 
     The table that is cut has one row per photograph (or per image, where photographs are not known), so that
     it balances photographs and not their copies.
@@ -207,7 +207,7 @@ def folder_split(index: Index, seed: int) -> Split:
 
 
 def all_test(index: Index) -> Split:
-    """Every image is a test image: for a model that was trained elsewhere."""
+    """Make every image a test image, for a model that was trained elsewhere."""
     return Split("all_test", NONE, NONE, np.arange(len(index)), choice=False)
 
 
@@ -241,7 +241,7 @@ def fewer_training_images(index: Index, split: Split, number: int, seed: int) ->
 
 
 def _originals_of(index: Index, rows: IntArray) -> IntArray:
-    """The originals of the photographs that some rows were made from."""
+    """Find the originals of the photographs that some rows were made from."""
     known = np.setdiff1d(index.micrograph[rows], [""])
     return np.flatnonzero((index.view == "original") & np.isin(index.micrograph, known))
 
@@ -322,7 +322,7 @@ def _cut(index: Index, rows: IntArray, seed: int) -> tuple[IntArray, IntArray]:
 
 
 def _one_each(index: Index, rows: IntArray) -> IntArray:
-    """One row per photograph, or all where photographs are not known."""
+    """Keep one row per photograph, or all where photographs are not known."""
     if not (index.micrograph[rows] != "").all():
         return rows
     ordered = rows[np.argsort(index.file[rows])]

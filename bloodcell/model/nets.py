@@ -30,7 +30,7 @@ def paper_cnn(
     dropout_after: Collection[str] = ("dense1",),
     init: Literal["glorot", "he", "torch"] = "glorot",
 ) -> nn.Sequential:
-    """The sequential net of the paper's Table 1: 3 convolutions, 2 max-pools, 2 dense layers.
+    """Build the sequential net of the paper's Table 1: 3 convolutions, 2 max-pools, 2 dense layers.
 
     The paper gives the number of layers, the 3x3 kernels, the 2x2 pools, ReLU and dropout 0.5. It leaves
     open the widths, the padding, which convolutions are pooled, where dropout stands and how weights start:
@@ -90,7 +90,7 @@ def small_cnn(
     widths: Sequence[int] = (24, 48, 96, 192),
     dropout: float = 0.2,
 ) -> nn.Sequential:
-    """A net that trains well in minutes on two cores: normalised blocks, then a global average.
+    """Build a net that trains well in minutes on two cores: normalised blocks, then a global average.
 
     Each block is convolution 3x3, batch normalisation, ReLU, max-pool 2x2; the first convolution has a
     5x5 kernel and stride 2.
@@ -140,7 +140,7 @@ def torchvision_net(
     name: str = "resnet18",
     weights: str | None = None,
 ) -> nn.Module:
-    """Any classifier of torchvision by name, with pretrained weights or none; the last layer is new.
+    """Build any classifier of torchvision by name, with pretrained weights or none; the last layer is new.
 
     Args:
         num_classes: Number of logits.

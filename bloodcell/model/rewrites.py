@@ -9,7 +9,7 @@ LEVELS = 2**16
 
 
 def faster(net: nn.Module) -> nn.Module:
-    """A net that computes the same function of the same parameters in less time.
+    """Rewrite a net to compute the same function of the same parameters in less time.
 
     In every sequence of layers ``ReLU, MaxPool2d`` changes places: the largest of some values, cut at zero, is the
     largest of the values cut at zero, and the gradients are the same bits, but the ReLU has a quarter of the work.
@@ -48,7 +48,7 @@ class PackedDropout(nn.Module):
         self.dropout = [dropout]  # in a list: it belongs to the net that is read, which holds its mode
 
     def forward(self, values: Tensor) -> Tensor:
-        """Values of the same shape, some of them zero."""
+        """Set some of the values to zero."""
         dropout = self.dropout[0]
         if values.device.type != "cpu" or not dropout.training or not 0 < dropout.p < 1:
             return F.dropout(values, dropout.p, dropout.training)

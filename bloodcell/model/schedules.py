@@ -28,7 +28,7 @@ def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.05) 
 
 
 def one_cycle(optimizer: Optimizer, total_steps: int, rise: float = 0.3) -> LRScheduler:
-    """Smith's one cycle up to the optimizer's learning rate and down again.
+    """Follow Smith's one cycle up to the optimizer's learning rate and down again.
 
     Args:
         optimizer: Holds the highest learning rate.

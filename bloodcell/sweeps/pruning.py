@@ -12,7 +12,7 @@ from bloodcell.common.files import read_csv
 
 
 def report_epochs(trial: optuna.Trial, metric: str, run_dir: Path, before: float = math.inf) -> None:
-    """Tell a trial of epochs that were trained before it.
+    """Report to a trial the epochs that were trained before it.
 
     Args:
         trial: The trial.

@@ -30,7 +30,7 @@ HOPELESS = 3  # so many trials, all failed, and the search stops
 
 
 def search(space: Space, trials: int, seed: int, prune: bool) -> None:
-    """Do trials until the study has so many; several processes may be at it.
+    """Run trials until the study has N of them; several processes may work on it.
 
     Args:
         space: What is searched.
@@ -88,7 +88,7 @@ def _try(study: "optuna.Study", space: Space, trial: "optuna.Trial", prune: bool
 
 
 def open_study(space: Space, prune: bool) -> "optuna.Study":
-    """The study beside its runs: made, or gone on with."""
+    """Open the study beside its runs, or create it."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -105,7 +105,7 @@ def open_study(space: Space, prune: bool) -> "optuna.Study":
 
 
 def _take(study: "optuna.Study", space: Space, trials: int, seed: int) -> "tuple[optuna.Trial, FileLock] | None":
-    """The next trial, and the lock that tells others that somebody is at it; ``None`` if there are enough.
+    """Take the next trial and the lock that tells others it is held; ``None`` if there are enough.
 
     A trial whose process is gone is taken up first, as a new one with its values: its run goes on from its last
     checkpoint.
@@ -136,7 +136,7 @@ def _take(study: "optuna.Study", space: Space, trials: int, seed: int) -> "tuple
 
 
 def _trials(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
-    """Trials of the study without those that were taken up again as another one."""
+    """List the trials of the study without those that were resumed as another one."""
     found = study.get_trials(deepcopy=False)
     before = {one.user_attrs.get("again") for one in found}
     return [one for one in found if one.number not in before]

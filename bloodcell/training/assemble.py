@@ -1,4 +1,4 @@
-"""From a config to objects: the data, the classifier, the trainer; and every check that can be made beforehand."""
+"""From a config to objects: the data, the classifier, the trainer."""
 
 import logging
 import sys
@@ -24,7 +24,7 @@ from bloodcell.training.recorder import RunRecorder
 
 
 def quiet() -> None:
-    """Silence what the libraries say at every run and nobody can act on."""
+    """Suppress known, non-actionable warnings."""
     # Where TensorFlow is installed, TensorBoard would write its events with it: seconds to import, lines on stderr.
     # This name, if it can be imported, tells it not to (tensorboard/compat/__init__.py).
     sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
@@ -74,7 +74,7 @@ def make_data(cfg: DictConfig) -> CellImages:
 
 
 def make_classifier(cfg: DictConfig, data: CellImages) -> CellClassifier:
-    """The net, from the config or from the weights of ``init_from``, in its LightningModule."""
+    """Build the net, from the config or from the weights of ``init_from``, in its LightningModule."""
     net = build(cfg.model, "model", num_classes=len(data.classes))
     if cfg.init_from is not None:
         load_matching(net, Path(cfg.init_from), key=f"init_from={cfg.init_from}")
@@ -110,7 +110,7 @@ def make_classifier(cfg: DictConfig, data: CellImages) -> CellClassifier:
 
 
 def class_weights(choice: str | None, data: CellImages) -> list[float] | None:
-    """Weights of the classes in the loss: ``balanced`` is n / (classes * n of the class), as in scikit-learn."""
+    """Weight the classes in the loss: ``balanced`` is n / (classes * n of the class), as in scikit-learn."""
     if choice not in (None, "balanced"):
         raise InputError("optim.class_weights", expected="null or balanced", got=str(choice), fix="choose one")
     if choice is None:

@@ -91,7 +91,7 @@ def check_trained_on(checkpoint: Path, data: CellImages) -> None:
 
 
 def check_same_split(checkpoint: Path, about: DataDescription, run_dir: Path) -> None:
-    """Stop if a run that is gone on with would learn from, or choose by, other images than before."""
+    """Stop if a resumed run would learn from, or choose by, other images than before."""
     before = seen_in(read_checkpoint(checkpoint, str(checkpoint)))
     if before is not None and before != about.seen:
         raise InputError(
@@ -120,7 +120,7 @@ def check_clean(about: DataDescription, where: str, waive: str) -> None:
 
 
 def check_same_data(run_dir: Path, about: DataDescription) -> None:
-    """Stop if a run that is gone on with in its directory was started on other images.
+    """Stop if a run that is resumed in its directory was started on other images.
 
     Args:
         run_dir: The run directory; without a manifest it is a new run.

@@ -1,4 +1,4 @@
-"""Several processes that train together, one to a device: what they may be asked for, and what one does alone."""
+"""Training with several processes, one a device: what is allowed, and what one of them does alone."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -34,7 +34,7 @@ def check_devices(cfg: DictConfig, start: Start) -> int:
         start: How the command was started.
 
     Returns:
-        Which of the processes this one is, from 0; 0 as well if it trains alone.
+        Rank of this process (0 if it trains alone).
 
     Raises:
         InputError: Naming the key.
@@ -124,7 +124,7 @@ def check_processes(trainer: L.Trainer, data: CellImages) -> None:
 
 
 def alone(cfg: DictConfig, trainer: L.Trainer, collector: Collector) -> L.Trainer:
-    """The trainer of what one process does by itself when training is over: its own where several have trained.
+    """Return a trainer for what one process does alone after training: a new one where several have trained.
 
     Args:
         cfg: The composed config; limits on the batches of a test hold here too.

@@ -45,7 +45,7 @@ def log_hparams(
 
 
 def flat_hparams(cfg: DictConfig) -> dict[str, Any]:
-    """The keys that runs are compared by, flat; lists as text."""
+    """Flatten the keys that runs are compared by; lists become text."""
     chosen = {
         "model": OmegaConf.to_container(cfg.model, resolve=True),
         "optim": OmegaConf.to_container(cfg.optim, resolve=True),

@@ -65,7 +65,7 @@ def run_beside(cfg: DictConfig, run_dir: Path, overrides: Sequence[str], rank: i
 
 
 def check_place(cfg: DictConfig, run_dir: Path, ours: bool) -> None:
-    """Stop if a run would write over another one."""
+    """Refuse a directory in which a run would overwrite another one."""
     if not ours:
         raise InputError(str(run_dir), expected="a run directory", got="one that another process writes to", fix="wait")
     inside = cfg.ckpt_path is not None and is_inside(run_dir, Path(cfg.ckpt_path))
@@ -85,7 +85,7 @@ def run_once(
     varied: dict[str, str],
     callbacks: Sequence["Callback"] = (),
 ) -> dict[str, float]:
-    """Do a job of a sweep, if nobody has done it or is at it: from its start, or from where it was interrupted.
+    """Run one job of a sweep unless it is finished or another process holds it; resume it if it was interrupted.
 
     Args:
         cfg: The composed config.
@@ -155,7 +155,7 @@ def remove_untouched(run_dir: Path) -> None:
 
 
 def clear(run_dir: Path) -> None:
-    """Remove what a failed attempt left; its log stays."""
+    """Remove what a failed attempt left, except its log."""
     for entry in run_dir.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)

@@ -13,7 +13,7 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 def choose_precision(accelerator: str) -> tuple[Precision, str]:
-    """The fastest arithmetic of a machine that trains as well as float32 does.
+    """Choose the fastest arithmetic of a machine that trains as well as float32 does.
 
     Weights, their updates and the loss stay in float32 in all of them (mixed precision).
 
@@ -33,7 +33,7 @@ def choose_precision(accelerator: str) -> tuple[Precision, str]:
 
 
 def bf16_on_cpu() -> bool:
-    """Whether the processor has instructions that multiply bfloat16, which torch then uses."""
+    """Tell whether the processor has instructions that multiply bfloat16, which torch then uses."""
     # torch's own checks, private as they are: its public answer (mkldnn) is yes where it only emulates.
     has = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile")]
     return any(check() for check in has if check is not None)

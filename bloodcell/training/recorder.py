@@ -56,7 +56,7 @@ class RunRecorder(Checkpoint):
                 logger.experiment.add_graph(pl_module.net, example)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Keep the rows of the epochs before a resumed one."""
+        """Keep the rows of earlier epochs when a run is resumed."""
         before = read_csv(self.run_dir / "metrics.csv")
         self.rows = [row for row in before if int(row["epoch"]) < trainer.current_epoch]
 
@@ -65,7 +65,7 @@ class RunRecorder(Checkpoint):
         self.epoch_started = time.perf_counter()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Confusion matrix and precision-recall curves of the epoch, to TensorBoard."""
+        """Send the confusion matrix and precision-recall curves of the epoch to TensorBoard."""
         if trainer.state.fn != "fit":
             return
         assert isinstance(pl_module, CellClassifier)
@@ -86,7 +86,7 @@ class RunRecorder(Checkpoint):
                 logger.experiment.add_pr_curve(f"val/pr/{name}", truth == k, probabilities[:, k], epoch)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """One line on the terminal, one row in ``metrics.csv``, the state in ``status.json``."""
+        """Print a line, and write a row of ``metrics.csv`` and the state to ``status.json``."""
         if not trainer.is_global_zero:
             return
         seconds = time.perf_counter() - self.epoch_started
@@ -103,7 +103,7 @@ class RunRecorder(Checkpoint):
         _say(trainer, self._epoch_line(trainer, values, seconds))
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The paper's Figures 3 and 4: loss and accuracy by epoch."""
+        """Draw loss and accuracy by epoch, the paper's Figures 3 and 4."""
         if not trainer.is_global_zero:
             return
         for quantity, key in (("loss", "loss"), ("accuracy", "acc")):

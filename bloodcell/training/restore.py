@@ -156,7 +156,7 @@ def _change_source(cfg: DictConfig, target: str) -> None:
 
 
 def with_todays_keys(cfg: DictConfig, overrides: list[str]) -> DictConfig:
-    """A run's config with the keys that the code has come to need since, at their defaults.
+    """Add to the config of a run the keys that the code has come to need since, at their defaults.
 
     Args:
         cfg: The config of a run; every value of it stays.
@@ -181,7 +181,7 @@ def keep_config(run_dir: Path, cfg: DictConfig, overrides: Sequence[str]) -> Non
     """Write ``.hydra/config.yaml`` and ``.hydra/overrides.yaml``: what a run is made again from.
 
     Hydra would write them before anything is checked and before the directory is claimed, and over those of a
-    run that is gone on with (its own ``hydra.output_subdir`` is therefore null).
+    resumed run (its own ``hydra.output_subdir`` is therefore null).
 
     Args:
         run_dir: The run directory.
@@ -201,7 +201,7 @@ def keep_config(run_dir: Path, cfg: DictConfig, overrides: Sequence[str]) -> Non
 
 
 def find_checkpoint(run_dir: Path, which: str) -> Path:
-    """The ``last`` or ``best`` checkpoint of a run directory.
+    """Find the ``last`` or ``best`` checkpoint of a run directory.
 
     Raises:
         InputError: If there is none.
