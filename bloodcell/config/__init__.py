@@ -1,1 +1,1 @@
-"""TODO config."""
+"""Words become objects; errors become one line."""

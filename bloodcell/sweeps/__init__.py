@@ -1,1 +1,1 @@
-"""TODO sweeps."""
+"""Many runs: where each lives, who does it."""

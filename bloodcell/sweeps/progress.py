@@ -1,4 +1,4 @@
-"""TODO sweeps/progress.py."""
+"""How the jobs of a sweep fare: a line when some have ended, a table of all at the end."""
 
 import threading
 import time

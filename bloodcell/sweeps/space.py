@@ -1,4 +1,4 @@
-"""TODO sweeps/space.py."""
+"""What a search varies, read from what was typed or from a file of ``conf/sweep``."""
 
 from collections.abc import Sequence
 from pathlib import Path

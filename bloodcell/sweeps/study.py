@@ -1,4 +1,4 @@
-"""TODO sweeps/study.py."""
+"""A search with Optuna: trials that are runs, and the study that proposes them."""
 
 import hashlib
 import logging

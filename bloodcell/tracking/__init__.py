@@ -1,1 +1,1 @@
-"""TODO tracking."""
+"""The run directory: written in one place, read by everyone."""

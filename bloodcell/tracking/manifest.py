@@ -1,4 +1,4 @@
-"""TODO tracking/manifest.py."""
+"""The manifest of a run: what one has to know to make it again."""
 
 import os
 import platform
