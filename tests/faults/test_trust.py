@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from bloodcell import evaluate, reproduce, train
 from bloodcell.config.kept import read_kept_config, read_kept_words
-from bloodcell.training.restore import keep_config
+from bloodcell.training.restore import bring_up_to_date, keep_config
 from tests.helpers import TINY, weights
 
 
@@ -280,7 +280,7 @@ def test_a_config_is_read_as_it_was_written(tmp_path: Path) -> None:
         {"ckpt_path": None, "odd": ODD, "keys": dict.fromkeys(ODD, 1), "lr": 1e-8, "s": [shared] * 2}
     )
     keep_config(tmp_path, cfg, [f"name={word}" for word in ("x", "'1e-3'", "null", "'a: b'")])
-    assert read_kept_config(tmp_path / ".hydra" / "config.yaml", ()) == cfg
+    assert read_kept_config(tmp_path / ".hydra" / "config.yaml", (), bring_up_to_date) == cfg
     assert read_kept_words(tmp_path / ".hydra" / "overrides.yaml") == [
         "name=x",
         "name='1e-3'",
