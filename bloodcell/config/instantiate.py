@@ -32,7 +32,12 @@ CLASSES = {
     "torchmetrics.": ("torch.nn.Module",),
 }
 # Modules whose own functions may be targets too; and of torchvision.models those that make a net.
-FUNCTIONS = ("bloodcell.model.nets", "bloodcell.model.schedules", "torch.nn.functional")
+FUNCTIONS = (
+    "bloodcell.data.sources.blood_cells",
+    "bloodcell.model.nets",
+    "bloodcell.model.schedules",
+    "torch.nn.functional",
+)
 
 
 def build(config: DictConfig, key: str, **extra: Any) -> Any:
@@ -52,6 +57,8 @@ def build(config: DictConfig, key: str, **extra: Any) -> Any:
     try:
         # What is looked at is what is built: nothing is left to be interpolated once more.
         settled = OmegaConf.to_container(config, resolve=True)
+        if not isinstance(settled, dict) or "_target_" not in settled:
+            raise InputError(key, expected="a choice with a _target_", got="one without", fix="see --help for them")
         for where, target in _targets(settled, key):
             _check_target(where, target)
         return instantiate(settled, _convert_="all", **extra)

@@ -28,7 +28,7 @@ EVERY = [
 
 
 @pytest.mark.parametrize("override", EVERY)
-def test_every_choice_becomes_objects(override: str, tmp_path: Path) -> None:
+def test_every_choice_becomes_objects(override: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import lightning as L
     import torch
     from torch import nn
@@ -36,6 +36,10 @@ def test_every_choice_becomes_objects(override: str, tmp_path: Path) -> None:
     from bloodcell.data.datamodule import CellImages
     from bloodcell.training.assemble import settle
 
+    def offline(*_: object) -> None:
+        raise InputError("Kaggle", expected="an answer", got="none", fix="connect")
+
+    monkeypatch.setattr("bloodcell.data.sources.blood_cells.fetch", offline)
     extra = ["monitor.mode=min"] if override == "optim/scheduler=plateau" else []
     cfg = composed(override, *extra)
     if OmegaConf.is_missing(cfg.data, "root"):
