@@ -11,7 +11,6 @@ from rich.progress import track
 from bloodcell.common.env import CHECKOUT, RESULTS
 from bloodcell.common.files import write_text
 from bloodcell.config.command import run_command
-from bloodcell.studies.paper.readme import write_readme
 from bloodcell.tracking.pairs import paired_comparisons
 from bloodcell.tracking.query import check_known, choose_metrics, choose_order, filter_runs, sort_runs, sort_settings
 from bloodcell.tracking.reader import Run, find_runs, read_run, read_runs
@@ -44,6 +43,8 @@ def main() -> None:
 
 def _run(args: argparse.Namespace) -> None:
     if args.readme:
+        from bloodcell.studies.paper.readme import write_readme  # loads matplotlib, which no table of runs waits for
+
         write_readme(CHECKOUT / "README.md", RESULTS)
     elif args.diff:
         from bloodcell.tracking.difference import differences

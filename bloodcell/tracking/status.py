@@ -85,7 +85,7 @@ def read_status(run_dir: Path, *, ours: bool = False) -> dict[str, Any]:
         return {"state": "running" if not ours and is_claimed(run_dir) else "not started"}
     try:
         status: object = read_json(path)
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         status = None
     if not isinstance(status, dict) or status.get("state") not in STATES:
         return {"state": "failed", "error": "its status.json cannot be read"}
