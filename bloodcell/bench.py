@@ -7,9 +7,9 @@ from bloodcell.config.command import run_command
 from bloodcell.studies.bench.run import run_bench, run_overhead
 
 HELP = """\
-Every row is a process of its own, in turn, several rounds; the first epoch of each is left out. All train the paper's
-net (32/64/128 + dense 128) on the same images at 128x128 in batches of 32, with rotation, zoom, shift and flips. The
-images are the real ones where they can be found, else rendered smears. Run it with nothing else running.
+Every row is a process of its own; rows take turns, for several rounds, and the first epoch of each is left out. All
+train the paper's net (32/64/128 + dense 128) on the same images at 128x128 in batches of 32, with rotation, zoom, shift
+and flips. The images are the real ones where they can be found, else rendered smears. Let nothing else run meanwhile.
 
   make bench
   python -m bloodcell.bench --images 640 --rounds 1      a first look, in under ten minutes
@@ -17,7 +17,7 @@ images are the real ones where they can be found, else rendered smears. Run it w
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m bloodcell.bench",
         description="Time a training epoch here, in plain PyTorch and in Keras, and what the machine could do.",
@@ -31,15 +31,15 @@ def main() -> None:
     parser.add_argument(
         "--overhead", action="store_true", help="measure the cost of the Trainer alone again, into the same file"
     )
-    words = parser.parse_args()
+    args = parser.parse_args()
     for name in ("images", "rounds", "epochs"):
         least = 2 if name == "epochs" else 1
-        if getattr(words, name) < least:
-            parser.error(f"--{name}: expected a number from {least}, got {getattr(words, name)}")
-    if words.overhead:
-        run_command(lambda: run_overhead(words.rounds, words.out))
+        if getattr(args, name) < least:
+            parser.error(f"--{name}: expected a number from {least}, got {getattr(args, name)}")
+    if args.overhead:
+        run_command(lambda: run_overhead(args.rounds, args.out))
         return
-    run_command(lambda: run_bench(words.images, words.rounds, words.epochs, words.out))
+    run_command(lambda: run_bench(args.images, args.rounds, args.epochs, args.out))
 
 
 if __name__ == "__main__":

@@ -14,13 +14,13 @@ from bloodcell.evidence.intervals import Ints
 from bloodcell.tracking.predictions import Predictions, read_folds
 
 HELP = """\
-RUNS_A and RUNS_B are run directories, or folders with one run per fold; both must have tested the same images.
+RUNS_A and RUNS_B are run directories, or folders with one run for each fold. Both must have tested the same images.
 Originals are compared where they were tested (one per photograph), else what was tested.
 
-  exact McNemar      photographs that only one of the two has right, where each was tested once
-  group permutation  whole field groups change sides; of balanced accuracy and macro-F1
+  exact McNemar      photographs that only one of the two predicts correctly, where each was tested once
+  group permutation  whole field groups are exchanged; for balanced accuracy and macro-F1
 
-Runs of several seeds are several comparisons: compare them one by one, and see the seeds' spread first.
+Runs of several seeds are several comparisons: compare them one by one, and look at how much the seeds differ first.
 """
 
 
@@ -80,7 +80,7 @@ def _show(found: dict[str, Any]) -> None:
         table.add_row(f"{words}, group permutation", f"{one['difference']:+.3f}", f"{one['p']:.4f}")
     if found["mcnemar"]:
         one = found["mcnemar"]
-        said = f"{one['only_first']} only A right, {one['only_second']} only B"
+        said = f"only A correct {one['only_first']}, only B {one['only_second']}"
         table.add_row("exact McNemar", said, f"{one['p']:.4f}")
     Console().print(table)
     if not found["mcnemar"]:
@@ -88,7 +88,7 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m bloodcell.compare",
         description="Compare two models on the same photographs.",
@@ -96,9 +96,9 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("first", metavar="RUNS_A", type=Path, help="a run directory, or a folder of folds")
-    parser.add_argument("second", metavar="RUNS_B", type=Path, help="likewise")
-    words = parser.parse_args()
-    run_command(lambda: _show(compare_models(read_folds(words.first), read_folds(words.second))))
+    parser.add_argument("second", metavar="RUNS_B", type=Path, help="the same for the second model")
+    args = parser.parse_args()
+    run_command(lambda: _show(compare_models(read_folds(args.first), read_folds(args.second))))
 
 
 if __name__ == "__main__":

@@ -2,19 +2,15 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bloodcell.common.errors import InputError
 from bloodcell.config.command import run_command
 from bloodcell.studies.ladder.run import run_ladder
 
-if TYPE_CHECKING:  # --help must not wait for torch
-    pass
-
 HELP = """\
-Trains one net with one recipe and one number of images under every protocol, three times, and scores each on
-held-out copies and on held-out originals; beside them controls that cannot see the cell. It takes about an hour
-on two cores; launched again, it goes on where it was.
+Trains one net with one recipe on one number of images under every protocol, with three seeds, and tests each on
+held-out copies and on held-out originals, beside controls that cannot see the cell. Takes about an hour on two cores.
+Run the same command again to resume.
 
   make ladder
   make ladder ARGS="trainer.max_epochs=2 --seeds 0"     a quick look
@@ -22,7 +18,7 @@ on two cores; launched again, it goes on where it was.
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m bloodcell.ladder",
         description="Measure what the split is worth, all else equal.",
@@ -32,8 +28,8 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides for every training")
     parser.add_argument("--seeds", default="0,1,2", help="seeds of the trainings (default: 0,1,2)")
     parser.add_argument("--out", type=Path, default=Path("runs/ladder"), help="folder (default: runs/ladder)")
-    words = parser.parse_intermixed_args()  # overrides and options in any order
-    run_command(lambda: run_ladder(words.overrides, _seeds(words.seeds), words.out))
+    args = parser.parse_intermixed_args()  # overrides and options in any order
+    run_command(lambda: run_ladder(args.overrides, _seeds(args.seeds), args.out))
 
 
 def _seeds(text: str) -> list[int]:

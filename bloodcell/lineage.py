@@ -32,15 +32,15 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="only compare the images with the table")
     parser.add_argument("--out", type=Path, default=Path("runs/lineage"), help="folder for the tables")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="threads (default: all cores)")
-    words = parser.parse_args()
+    args = parser.parse_args()
 
     def command() -> None:
-        if words.check:
-            copies, originals = check_images(published_images(words.root))
+        if args.check:
+            copies, originals = check_images(published_images(args.root))
             beside = f"and {originals:,} originals" if originals else "(the originals are not there)"
             print(f"all {copies:,} images {beside} are those of the lineage tables")
             return
-        recover_and_write(words.root, words.out, words.workers)
+        recover_and_write(args.root, args.out, args.workers)
 
     run_command(command)
 

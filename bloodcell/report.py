@@ -1,4 +1,4 @@
-"""The reproduction and the ladder as one report: ``python -m bloodcell.report``."""
+"""Write the reproduction and the ladder as one report: ``python -m bloodcell.report``."""
 
 import argparse
 from pathlib import Path
@@ -9,18 +9,18 @@ from bloodcell.studies.paper.run import write_report
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m bloodcell.report",
         description="Write results/report.md and one self-contained HTML page from the committed results.",
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of results (default: results)")
     parser.add_argument("--html", type=Path, default=Path("runs/report.html"), help="default: runs/report.html")
-    words = parser.parse_args()
+    args = parser.parse_args()
 
     def command() -> None:
-        write_report(words.results, words.html)
-        print(f"Markdown: {words.results / 'report.md'}\nHTML:     {words.html}")
+        write_report(args.results, args.html)
+        print(f"Markdown: {args.results / 'report.md'}\nHTML:     {args.html}")
 
     run_command(command)
 

@@ -11,7 +11,6 @@ from rich.progress import track
 from bloodcell.common.env import CHECKOUT, RESULTS
 from bloodcell.common.files import write_text
 from bloodcell.config.command import run_command
-from bloodcell.studies.paper.readme import write_readme
 from bloodcell.tracking.pairs import paired_comparisons
 from bloodcell.tracking.query import check_known, choose_metrics, choose_order, filter_runs, sort_runs, sort_settings
 from bloodcell.tracking.reader import Run, find_runs, read_run, read_runs
@@ -24,8 +23,8 @@ from bloodcell.tracking.terminal import print_runs, print_sheet
 __all__ = ["main", "print_runs", "read_runs"]
 
 HELP = """\
-A row is a setting: runs that differ in their seed and fold alone, whatever chose the rest. Settings are sorted by
-the validation metric, and never by a test metric unless you ask; choose by validation, then read the test.
+A row is a setting: runs that differ in nothing but seed and fold. Settings are sorted by the validation metric, never
+by a test metric unless you ask; choose by validation, then read the test.
 
   python -m bloodcell.runs runs/lr-sweep                          settings, best first
   python -m bloodcell.runs runs/lr-sweep --each --where state=failed
@@ -37,48 +36,50 @@ the validation metric, and never by a test metric unless you ask; choose by vali
 
 
 def main() -> None:
-    """The command."""
-    words = _parser().parse_args(_joined(sys.argv[1:]))
-    run_command(lambda: _run(words))
+    """Run the command."""
+    args = _parser().parse_args(_joined(sys.argv[1:]))
+    run_command(lambda: _run(args))
 
 
-def _run(words: argparse.Namespace) -> None:
-    if words.readme:
+def _run(args: argparse.Namespace) -> None:
+    if args.readme:
+        from bloodcell.studies.paper.readme import write_readme  # loads matplotlib, which no table of runs waits for
+
         write_readme(CHECKOUT / "README.md", RESULTS)
-    elif words.diff:
+    elif args.diff:
         from bloodcell.tracking.difference import differences
 
-        for sheet in differences(*words.diff):
+        for sheet in differences(*args.diff):
             print_sheet(sheet)
     else:
-        _show_table(read_all(words.root), words)
+        _show_table(read_all(args.root), args)
 
 
-def _show_table(everything: Sequence[Run], words: argparse.Namespace) -> None:
+def _show_table(everything: Sequence[Run], args: argparse.Namespace) -> None:
     """Filter, group, sort and compare; print the tables, and write them where asked to."""
-    runs = filter_runs(everything, words.where)
-    order = choose_order(runs, words.sort)
-    metrics = choose_metrics(runs, words.metric, order)
-    further = [key for key in words.over.split(",") if key]
+    runs = filter_runs(everything, args.where)
+    order = choose_order(runs, args.sort)
+    metrics = choose_metrics(runs, args.metric, order)
+    further = [key for key in args.over.split(",") if key]
     for key in further:
         check_known(runs, key, f"--over {key}")
     settings = sort_settings(split_settings(runs, (*REPEATED, *further)), order)
     each = runs_sheet(sort_runs(runs, order), metrics, order)
-    tables = [each if words.each else settings_sheet(settings, metrics, order)]
-    if words.compare is not None:
-        compared = next(iter([*words.metric, *metrics]), "")
-        tables.append(pairs_sheet(paired_comparisons(settings, compared, words.compare), settings, compared))
+    tables = [each if args.each else settings_sheet(settings, metrics, order)]
+    if args.compare is not None:
+        compared = next(iter([*args.metric, *metrics]), "")
+        tables.append(pairs_sheet(paired_comparisons(settings, compared, args.compare), settings, compared))
     for sheet in tables:
         print_sheet(sheet)
-    if words.csv:
-        write_sheet(words.csv, tables[0])
-    if words.markdown:
-        write_text(words.markdown, sheets_as_markdown(tables))
-    if words.html:
+    if args.csv:
+        write_sheet(args.csv, tables[0])
+    if args.markdown:
+        write_text(args.markdown, sheets_as_markdown(tables))
+    if args.html:
         drawn = order.by if any(order.by in run.metrics for run in runs) else next(iter(metrics), "")
-        write_sheets_page(words.html, tables if words.each else [*tables, each], settings, drawn)
-    if words.save:
-        save_evidence(runs, words.save)
+        write_sheets_page(args.html, tables if args.each else [*tables, each], settings, drawn)
+    if args.save:
+        save_evidence(runs, args.save)
 
 
 def read_all(roots: Sequence[Path]) -> list[Run]:
@@ -97,25 +98,31 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("root", nargs="*", default=[Path("runs")], metavar="DIR", type=Path, help="look below these (default: runs)")
+    add("root", nargs="*", default=[Path("runs")], metavar="DIR", type=Path, help="folders with runs (default: runs)")
     add("--each", action="store_true", help="a row per run instead of a row per setting")
-    add("--metric", action="append", default=[], metavar="NAME", help="show this metric; may be repeated")
+    add("--metric", action="append", default=[], metavar="NAME", help="show this metric; may be given several times")
     add("--sort", metavar="NAME", help="sort by a metric or key, lowest first; -NAME: highest first")
-    add("--where", action="append", default=[], metavar="KEY=VALUE", help="keep these runs; also != > < >= <=")
-    add("--over", default="", metavar="KEY,...", help="average over these keys too, beside seed and data.fold")
-    add("--compare", nargs="?", const="", metavar="KEY=VALUE", help="test that setting against the others; alone: all")
+    add("--where", action="append", default=[], metavar="KEY=VALUE", help="keep runs that meet it; also != > < >= <=")
+    add("--over", default="", metavar="KEY,...", help="average over these keys as well as seed and data.fold")
+    add(
+        "--compare",
+        nargs="?",
+        const="",
+        metavar="KEY=VALUE",
+        help="test that setting against the others; alone: all pairs",
+    )
     add("--diff", nargs=2, metavar=("RUN_A", "RUN_B"), type=Path, help="two runs side by side, and nothing else")
     add("--csv", metavar="FILE", type=Path, help="write the table with every digit")
     add("--markdown", metavar="FILE", type=Path, help="write the tables as Markdown")
     add("--html", metavar="FILE", type=Path, help="write one page: tables, every run, and what each key did")
-    add("--save", metavar="OUT", type=Path, help="write evidence to commit, as results/readings")
-    add("--readme", action="store_true", help="rewrite the tables of the README from results/, and nothing else")
+    add("--save", metavar="OUT", type=Path, help="write evidence to commit, such as results/readings")
+    add("--readme", action="store_true", help="rewrite the tables of README.md and results/README.md, and nothing else")
     return parser
 
 
-def _joined(words: Sequence[str]) -> list[str]:
-    """``--sort -NAME`` as one word, which argparse would take for an unknown option."""
-    joined = list(words)
+def _joined(args: Sequence[str]) -> list[str]:
+    """``--sort -NAME`` as one argument, which argparse would take for an unknown option."""
+    joined = list(args)
     for place in range(len(joined) - 2, -1, -1):
         if joined[place] == "--sort":
             joined[place : place + 2] = [f"--sort={joined[place + 1]}"]

@@ -1,4 +1,4 @@
-"""Whether predicted probabilities are what they say, and the temperature that makes them so."""
+"""Whether predicted probabilities are calibrated, and the temperature that makes them so."""
 
 from typing import NamedTuple
 
@@ -8,9 +8,9 @@ from scipy.special import logsumexp, softmax
 
 from bloodcell.evidence.intervals import Bools, Estimate, Floats, Ints, Strings, share_interval
 
-# Nets speak in 32 bits: what is smaller than this was rounded to 0 there, and its logarithm is bounded here.
+# Nets compute in 32 bits: what is smaller than this was rounded to 0 there, and its logarithm is bounded here.
 LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)
-# Ends of the search: without a wrong answer every lower temperature fits better still.
+# Ends of the search: without a wrong prediction every lower temperature fits better still.
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.1, 10.0
 
 
@@ -19,17 +19,17 @@ class ReliabilityBin(NamedTuple):
 
     Attributes:
         confidence: Mean of the highest probability, 0 to 1.
-        right: Share of right answers among them, with its interval.
+        correct: Share of correct predictions among them, with its interval.
         images: Number of images.
     """
 
     confidence: float
-    right: Estimate
+    correct: Estimate
     images: int
 
 
 def probability_scores(labels: Ints, probabilities: Floats, bins: int = 10) -> dict[str, float]:
-    """Scores of predicted probabilities.
+    """Score predicted probabilities.
 
     Args:
         labels: True class numbers, int64, shape (N,), N at least 1.
@@ -41,15 +41,15 @@ def probability_scores(labels: Ints, probabilities: Floats, bins: int = 10) -> d
         over the classes that have images, so that each class weighs the same (the probabilities are taken as
         they are, not moved from the training set's class frequencies to equal ones); ``brier``, the squared
         error summed over classes, 0 to 2 (Brier 1950); ``ece``, the mean gap between the highest probability
-        and the share of right answers over bins of equal mass, 0 to 1 (Naeini et al. 2015, there with bins
+        and the share of correct predictions over bins of equal mass, 0 to 1 (Naeini et al. 2015, there with bins
         of equal width).
     """
     rows = np.arange(len(labels))
     losses = -np.log(np.clip(probabilities[rows, labels], LEAST_PROBABILITY, 1.0))
     truth = np.zeros_like(probabilities)
     truth[rows, labels] = 1.0
-    confidence, right = _answers(labels, probabilities)
-    gaps = [len(part) * abs(confidence[part].mean() - right[part].mean()) for part in _equal_mass(confidence, bins)]
+    confidence, correct = _confidence(labels, probabilities)
+    gaps = [len(part) * abs(confidence[part].mean() - correct[part].mean()) for part in _equal_mass(confidence, bins)]
     return {
         "log_loss": float(losses.mean()),
         "log_loss_uniform": float(np.mean([losses[labels == k].mean() for k in np.unique(labels)])),
@@ -61,7 +61,7 @@ def probability_scores(labels: Ints, probabilities: Floats, bins: int = 10) -> d
 def reliability(
     labels: Ints, probabilities: Floats, groups: Strings | None = None, bins: int = 10
 ) -> list[ReliabilityBin]:
-    """Share of right answers against the probability that the net gave them (Murphy and Winkler 1977).
+    """Compare the share of correct predictions with their confidence, bin by bin (Murphy and Winkler 1977).
 
     Args:
         labels: True class numbers, int64, shape (N,), N at least 1.
@@ -70,22 +70,22 @@ def reliability(
         bins: Bins of equal mass.
 
     Returns:
-        The bins from the least to the most sure; fewer than ``bins`` if images are few or equally sure. Intervals
-        are Wilson's, with as many trials as groups in the bin.
+        The bins from the least to the most confident; fewer than ``bins`` if images are few or equally confident.
+        Intervals are Wilson's, with as many trials as groups in the bin.
     """
-    confidence, right = _answers(labels, probabilities)
+    confidence, correct = _confidence(labels, probabilities)
     units = np.arange(len(labels)).astype(np.str_) if groups is None else groups
     return [
-        ReliabilityBin(float(confidence[part].mean()), share_interval(right[part], units[part]), len(part))
+        ReliabilityBin(float(confidence[part].mean()), share_interval(correct[part], units[part]), len(part))
         for part in _equal_mass(confidence, bins)
     ]
 
 
 def fit_temperature(labels: Ints, probabilities: Floats) -> float:
-    """Temperature at which the log loss is least (Guo et al. 2017): above 1 the net was too sure, below 1 too modest.
+    """Fit the temperature of least log loss (Guo et al. 2017): above 1 a net is overconfident, below 1 underconfident.
 
-    To be fitted on the originals of the inner validation split alone: on training images, which the net knows by
-    heart, every net seems right to be sure, and the test images are for measuring.
+    Fit it on the originals of the inner validation split alone: the net knows training images by heart, so that its
+    confidence there seems justified, and the test images are for measuring.
 
     Args:
         labels: True class numbers, int64, shape (N,), N at least 1.
@@ -93,11 +93,11 @@ def fit_temperature(labels: Ints, probabilities: Floats) -> float:
 
     Returns:
         ``LEAST_TEMPERATURE`` (0.1) to ``MOST_TEMPERATURE`` (10), to three digits or better; exactly at an end
-        where the loss is least there: the lower if every answer is right, the upper if sure answers are wrong
-        more often than others.
+        where the loss is least there: the lower if every prediction is correct, the upper if confident predictions
+        are wrong more often than others.
     """
     logits = _logarithms(probabilities)
-    # Against the true class, so that a sure and right row is about 0 and its small loss not lost in rounding.
+    # Against the true class, so that a confident and correct row is about 0 and its small loss not lost in rounding.
     margins = logits - logits[np.arange(len(labels)), labels][:, None]
 
     def loss(log_temperature: float) -> float:
@@ -112,7 +112,7 @@ def fit_temperature(labels: Ints, probabilities: Floats) -> float:
 
 
 def apply_temperature(probabilities: Floats, temperature: float) -> Floats:
-    """Probabilities at another temperature: softmax(log p / T) (Guo et al. 2017). The answers stay the same.
+    """Give the probabilities at another temperature: softmax(log p / T) (Guo et al. 2017). Predictions stay the same.
 
     Args:
         probabilities: Shape (N, classes), rows sum to 1; a 0 counts as the least 32-bit number above it.
@@ -134,13 +134,13 @@ def _logarithms(probabilities: Floats) -> Floats:
     return np.log(np.clip(probabilities.astype(np.float64), LEAST_PROBABILITY, 1.0))
 
 
-def _answers(labels: Ints, probabilities: Floats) -> tuple[Floats, Bools]:
-    """The highest probability of each row, and whether its class is the true one."""
+def _confidence(labels: Ints, probabilities: Floats) -> tuple[Floats, Bools]:
+    """The highest probability of each row, and whether its class is the correct one."""
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
 
 
 def _equal_mass(confidence: Floats, bins: int) -> list[Ints]:
-    """Row numbers in bins of equal mass, ascending; equally sure rows share a bin, whatever their order."""
+    """Row numbers in bins of equal mass, ascending; equally confident rows share a bin, whatever their order."""
     order = np.argsort(confidence, kind="stable")
     numbers = np.concatenate([np.full(len(part), k) for k, part in enumerate(np.array_split(order, bins))])
     ascending = confidence[order]

@@ -12,8 +12,8 @@ class McNemar(NamedTuple):
 
     Attributes:
         p: Two-sided p-value.
-        only_one: Images that only the first model has right.
-        only_two: Images that only the second has right.
+        only_one: Images that only the first model predicts correctly.
+        only_two: Images that only the second does.
     """
 
     p: float
@@ -33,16 +33,16 @@ class Permutation(NamedTuple):
     p: float
 
 
-def mcnemar(right_one: Bools, right_two: Bools) -> McNemar:
-    """Exact test of McNemar (1947): are two models right equally often?
+def mcnemar(correct_one: Bools, correct_two: Bools) -> McNemar:
+    """Test whether two models are correct equally often, by the exact test of McNemar (1947).
 
     Args:
-        right_one: Whether the first model is right, bool, shape (N,): one answer per field group, as the test
-            takes answers for independent. Several per group need ``group_permutation``.
-        right_two: The second model's on the same images in the same order, likewise.
+        correct_one: Whether the first model is correct, bool, shape (N,): one prediction per field group, as the
+            test takes them for independent. Several per group need ``group_permutation``.
+        correct_two: The same of the second model, on the same images in the same order.
 
     Returns:
-        The p-value, binomial over the images on which one model alone is right (1 where there are none), and
+        The p-value, binomial over the images on which one model alone is correct (1 where there are none), and
         their numbers.
 
     Raises:
@@ -50,11 +50,11 @@ def mcnemar(right_one: Bools, right_two: Bools) -> McNemar:
     """
     from statsmodels.stats.contingency_tables import mcnemar as exact_test
 
-    if len(right_one) != len(right_two):
-        raise ValueError(f"expected answers to the same images, got {len(right_one)} and {len(right_two)}")
-    only_one = int((right_one & ~right_two).sum())
-    only_two = int((right_two & ~right_one).sum())
-    # The images on which both are right, or both wrong, play no part.
+    if len(correct_one) != len(correct_two):
+        raise ValueError(f"expected predictions of the same images, got {len(correct_one)} and {len(correct_two)}")
+    only_one = int((correct_one & ~correct_two).sum())
+    only_two = int((correct_two & ~correct_one).sum())
+    # The images on which both are correct, or both wrong, play no part.
     p = float(exact_test([[0, only_one], [only_two, 0]], exact=True).pvalue)
     return McNemar(p, only_one, only_two)
 
@@ -69,19 +69,19 @@ def group_permutation(
     seed: int = 0,
     statistic: Literal["macro_f1", "balanced_acc", "macro_precision", "acc"] = "macro_f1",
 ) -> Permutation:
-    """Paired permutation test of a summary over classes.
+    """Test a summary over classes by a paired permutation of field groups.
 
-    If the models are equally good, their answers to a field group could as well be exchanged: each permutation
+    If the models are equally good, their predictions of a field group could as well be exchanged: each permutation
     exchanges those of a random half of the groups, whole groups at a time.
 
     Args:
         labels: True class numbers, int64, shape (N,).
-        one: Predictions of the first model, likewise.
+        one: Class numbers that the first model predicts, int64, shape (N,).
         two: Predictions of the second on the same images in the same order.
         groups: Field group of each image, shape (N,). The order of the images does not matter.
         num_classes: Number of classes.
         resamples: Number of random permutations.
-        seed: Of the draws.
+        seed: Seed of the draws.
         statistic: What is compared, as in ``intervals.confusion_scores``.
 
     Returns:

@@ -21,7 +21,7 @@ Ints = npt.NDArray[np.int64]
 
 
 def render(figure: Figure) -> npt.NDArray[np.uint8]:
-    """The pixels of a figure at 150 dots per inch, uint8, shape (height, width, 3)."""
+    """Draw a figure at 150 dots per inch; its pixels are uint8, shape (height, width, 3)."""
     figure.set_dpi(150)
     canvas = FigureCanvasAgg(figure)
     # Once; savefig() would lay it out and draw it, and then draw it again.
@@ -43,7 +43,7 @@ def save(figure: Figure, path: Path) -> npt.NDArray[np.uint8]:
 
 
 def confusion_matrix(confusion: Ints, classes: Sequence[str], title: str) -> Figure:
-    """Counts, and the share of each true class as shade and percentage.
+    """Draw a confusion matrix: counts, and the share of each true class as shade and percentage.
 
     Args:
         confusion: Counts, rows truth, columns prediction.
@@ -71,12 +71,12 @@ def confusion_matrix(confusion: Ints, classes: Sequence[str], title: str) -> Fig
 
 
 class Stated(NamedTuple):
-    """A point that somebody states of a curve.
+    """A point of a curve as somebody states it.
 
     Attributes:
         epoch: From 1.
         value: What is stated.
-        bound: Whether it is an upper bound and no value.
+        bound: Whether it is an upper bound, not a value.
     """
 
     epoch: int
@@ -92,11 +92,11 @@ def curves(
     title: str,
     stated: Sequence[Stated] = (),
 ) -> Figure:
-    """One quantity by epoch, for training and validation.
+    """Draw one quantity by epoch, for training and validation.
 
     Args:
         train: Values by epoch; epochs count from 1 in the figure.
-        val: Likewise; may be empty.
+        val: The same for validation; may be empty.
         quantity: Label of the y axis.
         val_name: What the second curve was measured on.
         title: Heading.
@@ -123,7 +123,7 @@ def curves(
 
 
 def precision_recall(labels: Ints, probabilities: Floats, classes: Sequence[str], title: str) -> Figure:
-    """Precision against recall of each class, one against the rest, with the average precision.
+    """Draw precision against recall of each class, one against the rest, with the average precision.
 
     Args:
         labels: True class numbers, shape (N,).
@@ -152,30 +152,30 @@ def precision_recall(labels: Ints, probabilities: Floats, classes: Sequence[str]
 
 
 def reliability_diagram(bins: Sequence[ReliabilityBin], title: str) -> Figure:
-    """How often the net is right against how sure it says it is, with a 95 % interval for each bin.
+    """Draw how often the net is correct against its confidence, with a 95 % interval for each bin.
 
     Args:
         bins: From ``calibration.reliability``, at least one.
         title: Heading, with what the images are and how many groups they come from.
 
     Returns:
-        The figure: a point below the diagonal was too sure, one above it too modest.
+        The figure: points below the diagonal are overconfident, points above it underconfident.
     """
-    sure = np.array([part.confidence for part in bins])
-    right = np.array([part.right.value for part in bins])
-    low, high = np.array([part.right.low for part in bins]), np.array([part.right.high for part in bins])
-    # Nets are mostly sure: what lies below all points and intervals is left out.
-    least = min(0.5, np.floor(10 * min(sure.min(), low.min())) / 10)
+    confidence = np.array([part.confidence for part in bins])
+    correct = np.array([part.correct.value for part in bins])
+    low, high = np.array([part.correct.low for part in bins]), np.array([part.correct.high for part in bins])
+    # Nets are mostly confident: what lies below all points and intervals is left out.
+    least = min(0.5, np.floor(10 * min(confidence.min(), low.min())) / 10)
     figure, axes = _figure(5.6, 6.0)
-    axes.plot([least, 1], [least, 1], color="#777777", linestyle="--", linewidth=1, label="as right as it is sure")
+    axes.plot([least, 1], [least, 1], color="#777777", linestyle="--", linewidth=1, label="perfectly calibrated")
     axes.fill_between([least, 1], [least, 1], least, color=VAL_COLOUR, alpha=0.07, linewidth=0)
-    axes.vlines(sure, low, high, color=TRAIN_COLOUR, linewidth=1.2, label="95 % interval")
+    axes.vlines(confidence, low, high, color=TRAIN_COLOUR, linewidth=1.2, label="95 % interval")
     images = sorted(part.images for part in bins)
     each = f"{images[0]}" if images[0] == images[-1] else f"{images[0]}-{images[-1]}"
-    axes.plot(sure, right, "o", color=TRAIN_COLOUR, ms=6, label=f"bin of {each} images")
-    axes.text(0.96, 0.04, "too sure", transform=axes.transAxes, ha="right", color="#555555", style="italic")
-    axes.text(0.04, 0.93, "too modest", transform=axes.transAxes, color="#555555", style="italic")
-    axes.set(xlabel="how sure the net is (highest probability)", ylabel="share of right answers")
+    axes.plot(confidence, correct, "o", color=TRAIN_COLOUR, ms=6, label=f"bin of {each} images")
+    axes.text(0.96, 0.04, "overconfident", transform=axes.transAxes, ha="right", color="#555555", style="italic")
+    axes.text(0.04, 0.93, "underconfident", transform=axes.transAxes, color="#555555", style="italic")
+    axes.set(xlabel="confidence (highest probability)", ylabel="accuracy")
     margin = 0.02 * (1 - least)
     axes.set(xlim=(least - margin, 1 + margin), ylim=(least - margin, 1 + margin), aspect="equal")
     for axis in (axes.xaxis, axes.yaxis):
@@ -188,11 +188,11 @@ def reliability_diagram(bins: Sequence[ReliabilityBin], title: str) -> Figure:
 
 
 def image_grid(images: Sequence[npt.NDArray[np.uint8]], captions: Sequence[str], title: str) -> Figure:
-    """Micrographs with a caption each, four to a row.
+    """Draw images with a caption each, four to a row.
 
     Args:
         images: uint8, shape (H, W, 3) each; may be empty.
-        captions: One per image.
+        captions: One for each image.
         title: Heading.
 
     Returns:
@@ -213,10 +213,10 @@ def image_grid(images: Sequence[npt.NDArray[np.uint8]], captions: Sequence[str],
 
 
 def architecture(layers: Sequence[Mapping[str, object]], title: str) -> Figure:
-    """The net drawn from top to bottom: each layer with its output shape and number of parameters.
+    """Draw the net from top to bottom: each layer with its output shape and number of parameters.
 
     Args:
-        layers: One mapping per layer with ``name``, ``kind``, ``detail``, ``shape`` (without the batch)
+        layers: A mapping for each layer with ``name``, ``kind``, ``detail``, ``shape`` (without the batch)
             and ``parameters``.
         title: Heading.
 

@@ -1,4 +1,4 @@
-"""How sure a share of right answers is. Field groups are counted, never images: copies of one photograph agree."""
+"""Confidence intervals for accuracies, over field groups rather than images: copies of one photograph agree."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -34,7 +34,7 @@ class Estimate(NamedTuple):
 
 
 def wilson(successes: float, trials: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion (Wilson 1927), as statsmodels computes it.
+    """Compute Wilson's score interval of a proportion (Wilson 1927), as statsmodels computes it.
 
     Args:
         successes: Number of successes, 0 to ``trials``; a fraction where a share is carried over to another
@@ -59,8 +59,8 @@ def wilson(successes: float, trials: float, confidence: float = 0.95) -> tuple[f
     return min(max(float(low), 0.0), share), max(min(float(high), 1.0), share)
 
 
-def share_interval(right: Bools, groups: Strings, confidence: float = 0.95) -> Estimate:
-    """Share of right answers by image, with the Wilson interval of the effective number of groups.
+def share_interval(correct: Bools, groups: Strings, confidence: float = 0.95) -> Estimate:
+    """Compute the share of correct predictions, with the Wilson interval of the effective number of groups.
 
     Images of one group count as one trial, as if they agreed. Where groups differ in size the trials are fewer than
     the groups: (sum of sizes)^2 / sum of squared sizes (Kish 1965). Over all copies of the official test set (4
@@ -68,7 +68,7 @@ def share_interval(right: Bools, groups: Strings, confidence: float = 0.95) -> E
     instead of 95 % (simulated, recalls of 0.75 to 0.95). Groups of one size, as within a class, all count.
 
     Args:
-        right: Whether each answer is right, bool, shape (N,), N at least 1.
+        correct: Whether each prediction is correct, bool, shape (N,), N at least 1.
         groups: Field group of each image, shape (N,).
         confidence: Coverage, 0 to 1.
 
@@ -78,21 +78,23 @@ def share_interval(right: Bools, groups: Strings, confidence: float = 0.95) -> E
     Raises:
         ValueError: If there is no image, or the lengths differ.
     """
-    if len(right) != len(groups) or not len(right):
-        raise ValueError(f"expected as many `groups` as answers, at least one, got {len(groups)} and {len(right)}")
+    if len(correct) != len(groups) or not len(correct):
+        raise ValueError(
+            f"expected as many `groups` as predictions, at least one, got {len(groups)} and {len(correct)}"
+        )
     sizes = np.unique(groups, return_counts=True)[1].astype(np.float64)
-    share, trials = float(right.mean()), float(sizes.sum() ** 2 / (sizes**2).sum())
+    share, trials = float(correct.mean()), float(sizes.sum() ** 2 / (sizes**2).sum())
     return Estimate(share, *wilson(share * trials, trials, confidence), len(sizes))
 
 
 def recall_intervals(
     labels: Ints, predictions: Ints, groups: Strings, num_classes: int, confidence: float = 0.95
 ) -> list[Estimate | None]:
-    """Recall of each class by image, with the Wilson interval of the groups that hold the class.
+    """Compute the recall of each class, with the Wilson interval of the groups that hold the class.
 
     Args:
         labels: True class numbers, int64, shape (N,).
-        predictions: Predicted ones, likewise.
+        predictions: Predicted class numbers, int64, shape (N,).
         groups: Field group of each image, shape (N,).
         num_classes: Number of classes.
         confidence: Coverage, 0 to 1.
@@ -100,9 +102,9 @@ def recall_intervals(
     Returns:
         One estimate per class; ``None`` for a class without an image.
     """
-    right = labels == predictions
+    correct = labels == predictions
     held = [labels == k for k in range(num_classes)]
-    return [share_interval(right[rows], groups[rows], confidence) if rows.any() else None for rows in held]
+    return [share_interval(correct[rows], groups[rows], confidence) if rows.any() else None for rows in held]
 
 
 def bootstrap_intervals(
@@ -114,7 +116,7 @@ def bootstrap_intervals(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> dict[str, Estimate]:
-    """Percentile intervals of the summaries over classes: a bootstrap over field groups (Efron 1979).
+    """Bootstrap field groups (Efron 1979): percentile intervals of the summaries over classes.
 
     Whole groups are drawn with replacement, as many as there are, within strata: groups that hold the same set of
     classes. So every resample has the classes of the test set. A set of several classes with fewer than five
@@ -122,18 +124,18 @@ def bootstrap_intervals(
     and is left out of its means.
 
     Two things are not in these intervals. The net is taken as it is: what another training would give stands
-    beside them, as seeds. And a class of which all is right, or that one group holds, does not vary at all, and one
+    beside them, as seeds. And a class that is all correct, or that one group holds, does not vary at all, and one
     with few groups too little: with the 4 monocytes of the official test set the interval of the balanced accuracy
     covers some 83 % instead of 95 %, with all 20 of the data set 95 % (simulated, recalls of 0.75 to 0.95). So
     recalls have ``recall_intervals``.
 
     Args:
         labels: True class numbers, int64, shape (N,), N at least 1.
-        predictions: Predicted ones, likewise.
+        predictions: Predicted class numbers, int64, shape (N,).
         groups: Field group of each image, shape (N,). The order of the images does not matter.
         num_classes: Number of classes.
         resamples: Number of resamples.
-        seed: Of the draws.
+        seed: Seed of the draws.
         confidence: Coverage, 0 to 1.
 
     Returns:
@@ -158,7 +160,7 @@ def bootstrap_intervals(
 
 
 def confusion_scores(confusion: Floats) -> dict[str, Floats]:
-    """Summaries over classes of one or many confusion matrices.
+    """Summarise one or many confusion matrices over classes.
 
     Args:
         confusion: Counts, rows truth, columns prediction, shape (..., classes, classes), at least one image each.
@@ -168,27 +170,27 @@ def confusion_scores(confusion: Floats) -> dict[str, Floats]:
         ``macro_precision`` and ``macro_f1``, means over the classes that have images or predictions, with 0
         where undefined, as scikit-learn and torchmetrics define them.
     """
-    right = np.diagonal(confusion, axis1=-2, axis2=-1)
-    found, said = confusion.sum(axis=-1), confusion.sum(axis=-2)
-    either = found + said
+    correct = np.diagonal(confusion, axis1=-2, axis2=-1)
+    held, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    either = held + predicted
     # A numerator is 0 wherever its denominator is: dividing by 1 there gives the 0 that is wanted.
     recall, precision, f1 = (
-        up / np.where(down, down, 1) for up, down in [(right, found), (right, said), (2 * right, either)]
+        up / np.where(down, down, 1) for up, down in [(correct, held), (correct, predicted), (2 * correct, either)]
     )
     return {
-        "acc": right.sum(axis=-1) / found.sum(axis=-1),
-        "balanced_acc": recall.sum(axis=-1) / (found > 0).sum(axis=-1),
+        "acc": correct.sum(axis=-1) / held.sum(axis=-1),
+        "balanced_acc": recall.sum(axis=-1) / (held > 0).sum(axis=-1),
         "macro_precision": precision.sum(axis=-1) / (either > 0).sum(axis=-1),
         "macro_f1": f1.sum(axis=-1) / (either > 0).sum(axis=-1),
     }
 
 
 def group_confusions(labels: Ints, predictions: Ints, groups: Strings, num_classes: int) -> Floats:
-    """Confusion matrix of each field group.
+    """Count the confusion matrix of each field group.
 
     Args:
         labels: True class numbers, int64, 0 to ``num_classes`` - 1, shape (N,), N at least 1.
-        predictions: Predicted ones, likewise.
+        predictions: Predicted class numbers, int64, shape (N,).
         groups: Field group of each image, shape (N,).
         num_classes: Number of classes.
 
@@ -212,7 +214,7 @@ def group_confusions(labels: Ints, predictions: Ints, groups: Strings, num_class
 
 
 def parts_of(resamples: int, units: int) -> Iterator[range]:
-    """Cut the resamples of so many units into parts that fit into memory."""
+    """Cut the resamples of some number of units into parts that fit into memory."""
     step = max(1, DRAWN_AT_ONCE // max(units, 1))
     return (range(start, min(start + step, resamples)) for start in range(0, resamples, step))
 

@@ -1,4 +1,4 @@
-"""Tables of a run: per-class results with intervals."""
+"""Precision, recall and F1 of each class, with intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class ClassResult:
 
     Attributes:
         name: The class.
-        precision: Share of its predictions that are right, 0 to 1.
+        precision: Share of its predictions that are correct, 0 to 1.
         recall: Share of its images that are found, 0 to 1.
         f1: Their harmonic mean.
         images: Number of images.
@@ -33,7 +33,7 @@ class ClassResult:
 def class_results(
     confusion: npt.NDArray[np.int64], classes: Sequence[str], intervals: Sequence[Estimate | None] | None = None
 ) -> list[ClassResult]:
-    """Per-class results from a confusion matrix.
+    """Compute the results of each class from a confusion matrix.
 
     Args:
         confusion: Counts, rows truth, columns prediction, shape (classes, classes).
@@ -43,15 +43,15 @@ def class_results(
             one photograph, so that no interval can be had from it.
 
     Returns:
-        One result per class; undefined shares are 0.
+        A result for each class; undefined shares are 0.
     """
-    right = np.diag(confusion)
-    found, said = confusion.sum(axis=1), confusion.sum(axis=0)
+    correct = np.diag(confusion)
+    held, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     results = []
     for k, name in enumerate(classes):
-        precision = float(right[k] / said[k]) if said[k] else 0.0
-        recall = float(right[k] / found[k]) if found[k] else 0.0
-        f1 = 2 * precision * recall / (precision + recall) if right[k] else 0.0
+        precision = float(correct[k] / predicted[k]) if predicted[k] else 0.0
+        recall = float(correct[k] / held[k]) if held[k] else 0.0
+        f1 = 2 * precision * recall / (precision + recall) if correct[k] else 0.0
         interval = intervals[k] if intervals else None
-        results.append(ClassResult(name, precision, recall, f1, int(found[k]), interval))
+        results.append(ClassResult(name, precision, recall, f1, int(held[k]), interval))
     return results

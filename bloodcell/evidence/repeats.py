@@ -29,7 +29,7 @@ class Mean(NamedTuple):
 
 
 def over_seeds(values: Floats, confidence: float = 0.95) -> Mean:
-    """Mean over seeds of one split, with Student's t interval.
+    """Average over seeds of one split, with Student's t interval.
 
     The interval is about what another seed of the training would change. The split and the test images are taken
     as they are.
@@ -48,7 +48,7 @@ def over_seeds(values: Floats, confidence: float = 0.95) -> Mean:
 
 
 def over_folds(by_fold: Sequence[Floats], folds: int, confidence: float = 0.95) -> Mean:
-    """Mean over folds of a cross-validation, with the corrected resampled t interval (Nadeau and Bengio 2003).
+    """Average over folds of a cross-validation, with the corrected resampled t interval (Nadeau and Bengio 2003).
 
     Seeds are averaged within each fold first. Any two folds share most of their training images, so that their
     results vary together and the plain t interval is too narrow; the correction adds the ratio of test to training
@@ -72,15 +72,15 @@ def over_folds(by_fold: Sequence[Floats], folds: int, confidence: float = 0.95) 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values of several comparisons, adjusted so that any false one among them has its level (Holm 1979).
+    """Adjust the p-values of several comparisons so that any false positive among them has its level (Holm 1979).
 
     Args:
         p_values: May be empty.
 
     Returns:
-        The adjusted ones in the same order, at most 1.
+        The adjusted p-values in the same order, at most 1.
     """
-    # Here and not above: statsmodels loads pandas, which a plain table has not to wait for.
+    # Here and not above: statsmodels loads pandas, which a plain table must not wait for.
     from statsmodels.stats.multitest import multipletests
 
     if not p_values:

@@ -44,29 +44,29 @@ def score(labels: Ints, probabilities: Floats, groups: Strings, classes: Sequenc
     Returns:
         The scores; those of single classes are 0 where they are not defined.
     """
-    said = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     numbers = np.arange(len(classes))
     confusion = np.zeros((len(classes), len(classes)))
-    np.add.at(confusion, (labels, said), 1)
+    np.add.at(confusion, (labels, predicted), 1)
     values = {name: float(value) for name, value in confusion_scores(confusion).items()}
-    each = precision_recall_fscore_support(labels, said, labels=numbers, zero_division=0)
+    each = precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=0)
     for name, shares in zip(("precision", "recall", "f1"), each, strict=False):
         values |= {f"{name}/{cell}": float(share) for cell, share in zip(classes, shares, strict=True)}
-    return Scores(values | probability_scores(labels, probabilities), intervals_of(labels, said, groups, classes))
+    return Scores(values | probability_scores(labels, probabilities), intervals_of(labels, predicted, groups, classes))
 
 
-def intervals_of(labels: Ints, said: Ints, groups: Strings, classes: Sequence[str]) -> dict[str, Estimate]:
-    """The 95 % intervals in :class:`Scores`; none if the group of any image is not known.
+def intervals_of(labels: Ints, predicted: Ints, groups: Strings, classes: Sequence[str]) -> dict[str, Estimate]:
+    """Compute the 95 % intervals in :class:`Scores`; none if the group of any image is not known.
 
     Args:
         labels: True class numbers, int64, shape (N,).
-        said: Predicted ones, likewise.
+        predicted: Predicted class numbers, int64, shape (N,).
         groups: Field group of each image, shape (N,).
         classes: Class names.
     """
     if not len(groups) or (groups == "").any():
         return {}
-    found = bootstrap_intervals(labels, said, groups, len(classes))
-    found["acc"] = share_interval(labels == said, groups)
-    recalls = recall_intervals(labels, said, groups, len(classes))
+    found = bootstrap_intervals(labels, predicted, groups, len(classes))
+    found["acc"] = share_interval(labels == predicted, groups)
+    recalls = recall_intervals(labels, predicted, groups, len(classes))
     return found | {f"recall/{name}": one for name, one in zip(classes, recalls, strict=True) if one is not None}

@@ -1,4 +1,4 @@
-"""Two runs side by side: ``--diff RUN_A RUN_B``."""
+"""Two runs side by side: what differs, and whether the second reproduces the first."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,15 +12,14 @@ from bloodcell.tracking.sheets import Sheet
 
 
 def differences(first: Path, second: Path) -> list[Sheet]:
-    """What two runs differ in, and their metrics.
+    """List what two runs differ in, and their metrics.
 
     Args:
         first: A run directory.
         second: Another.
 
     Returns:
-        A table of the composed configs, seeds, data, versions, hardware and commits, with what differs alone, and
-        one of the metrics.
+        A table of what differs in config, seeds, data, versions, hardware and commit, and one of the metrics.
 
     Raises:
         InputError: If one is not a run directory.
@@ -86,14 +85,14 @@ COMPARED = ("acc", "balanced_acc", "macro_f1", "macro_precision", "macro_recall"
 
 
 def metrics_agreement(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, list[tuple[str, float, float]]]:
-    """Compare the metrics of two runs.
+    """Tell how well the metrics of two runs agree.
 
     Args:
         before: The first ``metrics.json``.
         after: The new one.
 
     Returns:
-        ``identical`` if every number is, else ``within tolerance`` or ``different`` by the shares that are compared;
+        ``identical`` if every number is, else ``within tolerance`` or ``different`` by the shares in ``COMPARED``;
         and (name, before, after) of each of those.
     """
     numbers = [name for name, value in before.items() if "/" in name and isinstance(value, int | float)]
@@ -107,7 +106,7 @@ def metrics_agreement(before: dict[str, Any], after: dict[str, Any]) -> tuple[st
 
 
 def reasons(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """What differs between two manifests and may explain other numbers."""
+    """List what differs between two manifests and may explain other numbers."""
     found = []
     if before["data"]["fingerprint"] != after["data"]["fingerprint"]:
         found.append("other data (fingerprint)")

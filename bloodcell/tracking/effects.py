@@ -15,26 +15,26 @@ from bloodcell.evidence.repeats import Mean
 
 Floats = npt.NDArray[np.float64]
 
-# Panels side by side, the levels that a panel can still name one by one, and the letters that fit below it in a row.
+# Panels in a row, levels that a panel can name one by one, and letters that fit below it in a line.
 COLUMNS, NAMED, WIDE = 3, 12, 34
 
 
 def main_effects(
     values: Mapping[str, Mapping[str, Floats]], means: Mapping[str, Mapping[str, Mean]], metric: str, title: str
 ) -> Figure:
-    """A panel for each key: every run a dot at its level, and the mean of each level with its interval.
+    """Draw a panel for each key: every run a dot at its level, and the mean of each level with its interval.
 
-    Numbers stand where they are on the axis, on a logarithmic one where they span a decade; other levels stand side
+    Levels that are numbers are placed by their value, on a logarithmic axis where they span a decade; others are side
     by side with their names.
 
     Args:
         values: For each key, for each of its levels, the metric of the runs; at least one key.
-        means: Likewise their mean over repeats.
+        means: The same with their means over repeats.
         metric: What it is called.
         title: Heading.
 
     Returns:
-        The figure; panels share the axis of the metric, and what leaves the picture goes on.
+        The figure; panels share the axis of the metric, and intervals may extend beyond it.
     """
     rows = math.ceil(len(values) / COLUMNS)
     columns = min(len(values), COLUMNS)
@@ -55,7 +55,7 @@ def main_effects(
         axes.grid(axis="y", alpha=0.25)
     for row in panels:
         row[0].set_ylabel(metric)
-    # The runs are what is to be seen: the interval of two seeds would be many times as tall, and is cut.
+    # The runs are what is to be seen: the interval of two seeds would be many times as tall, so it is cut.
     every = np.concatenate([held for levels in values.values() for held in levels.values()])
     room = 0.6 * float(np.ptp(every)) or 0.05
     panels[0, 0].set_ylim(float(every.min()) - room, float(every.max()) + room)
@@ -72,7 +72,7 @@ def _draw_level(axes: Axes, place: float, values: Floats, mean: Mean) -> None:
 
 
 def _place(axes: Axes, names: Sequence[str]) -> list[float]:
-    """Where each level stands on the axis, whose ticks are set."""
+    """Where each level is on the axis, whose ticks are set."""
     numbers = [_number(name) for name in names]
     places = [float(number) for number in numbers if number is not None]
     if len(places) < len(names):

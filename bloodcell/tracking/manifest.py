@@ -1,4 +1,4 @@
-"""The manifest of a run: what one has to know to make it again."""
+"""``manifest.json``: what one has to know to run the same again."""
 
 import os
 import platform
@@ -27,16 +27,16 @@ PACKAGES = (
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601 to the second."""
+    """Return the time in UTC, ISO 8601 to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def manifest(seeds: Mapping[str, int], data: Mapping[str, object]) -> dict[str, Any]:
-    """What one has to know to run the same again.
+    """Describe this process, so that the same can be run again.
 
     Args:
         seeds: Every seed by its key.
-        data: What the datamodule says of the data (fingerprint, counts, protocol, ...).
+        data: What describes the data (fingerprint, counts, protocol, ...).
 
     Returns:
         Command line, git commit, versions, hardware, seeds and data; wall time is added at the end.

@@ -76,7 +76,7 @@ def paired_comparisons(settings: Sequence[Setting], metric: str, against: str) -
 
 
 def _pair(settings: Sequence[Setting], one: int, other: int, metric: str) -> Pair:
-    """Two settings with the p-value as it is."""
+    """Two settings with the unadjusted p-value."""
     mine, theirs = settings[one], settings[other]
     same_split = mine.split == theirs.split
     first, second = mine.repeats(metric), theirs.repeats(metric)
@@ -87,7 +87,7 @@ def _pair(settings: Sequence[Setting], one: int, other: int, metric: str) -> Pai
 
 
 def _find(settings: Sequence[Setting], words: str) -> int:
-    # A comma may stand in a value, as in model.widths=[16,32]: one that separates has a key after it.
+    # A comma may be part of a value, as in model.widths=[16,32]: one that separates has a key after it.
     wanted = [word.partition("=") for word in re.split(r",(?=[^,=\[\]]+=)", words)]
     if not all(sign for _, sign, _ in wanted):
         raise InputError(

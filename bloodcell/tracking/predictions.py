@@ -34,7 +34,7 @@ class Answers(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """``predictions.csv``: a row for each tested image, which stands by itself, without an index.
+    """``predictions.csv``: a row for each tested image, readable without an index.
 
     ::
 

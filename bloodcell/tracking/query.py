@@ -14,7 +14,7 @@ from bloodcell.tracking.settings import Setting, typed_keys, value_of
 Row = TypeVar("Row")
 
 VALIDATION = "val/balanced_acc"
-# Of runs that measure neither, the first few metrics they have.
+# Of runs that measure neither, the first few of their metrics are shown.
 SHOWN = (VALIDATION, "test/balanced_acc")
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -39,7 +39,7 @@ class Order(NamedTuple):
 
 
 def filter_runs(runs: Sequence[Run], conditions: Sequence[str]) -> list[Run]:
-    """The runs that meet every condition.
+    """Keep the runs that meet every condition.
 
     Args:
         runs: At least one.
@@ -76,7 +76,7 @@ def filter_runs(runs: Sequence[Run], conditions: Sequence[str]) -> list[Run]:
 
 
 def content_of(run: Run, name: str) -> str | float | None:
-    """What a run has under a name: a metric, ``state``, ``seconds``, a key or a group; ``None`` if nothing."""
+    """Look up a name in a run: a metric, ``state``, ``seconds``, a key or a group; ``None`` if it has none."""
     if name in run.metrics:
         return run.metrics[name]
     if name == "state":
@@ -87,7 +87,7 @@ def content_of(run: Run, name: str) -> str | float | None:
 
 
 def choose_metrics(runs: Sequence[Run], asked: Sequence[str], order: Order) -> list[str]:
-    """The metrics to show: those asked for, else the one that rows are sorted by, and balanced accuracy.
+    """Choose the metrics to show: those asked for, else the one that rows are sorted by, and balanced accuracy.
 
     Raises:
         InputError: If no run has a metric that was asked for.
@@ -103,7 +103,7 @@ def choose_metrics(runs: Sequence[Run], asked: Sequence[str], order: Order) -> l
 
 
 def monitored_by(runs: Sequence[Run]) -> tuple[str, bool] | None:
-    """The validation metric that settings are chosen by, and whether more of it is better; ``None`` without one.
+    """Find the validation metric that settings are chosen by, and whether more is better; ``None`` without one.
 
     It is what the runs' checkpoints were chosen by (``monitor.metric``), or balanced accuracy. A test metric is
     never used, whatever a config monitors.
@@ -120,7 +120,7 @@ def monitored_by(runs: Sequence[Run]) -> tuple[str, bool] | None:
 
 
 def check_known(runs: Sequence[Run], name: str, where: str) -> None:
-    """Stop at a name that none of the runs has, with those that are near it.
+    """Stop at a name that none of the runs has, and name those that are close.
 
     Args:
         runs: At least one.
@@ -138,12 +138,12 @@ def check_known(runs: Sequence[Run], name: str, where: str) -> None:
 
 
 def is_test(metric: str) -> bool:
-    """Whether a metric is of test images, which choose nothing."""
+    """Tell whether a metric is of test images, which choose nothing."""
     return metric.startswith(("test/", "original/", "twin/"))
 
 
 def choose_order(runs: Sequence[Run], asked: str | None) -> Order:
-    """How to sort: as asked, else best first by the metric that settings are chosen by.
+    """Choose how to sort: as asked, else best first by the metric that settings are chosen by.
 
     Args:
         runs: At least one.
@@ -174,12 +174,12 @@ def choose_order(runs: Sequence[Run], asked: str | None) -> Order:
 
 
 def sort_runs(runs: Sequence[Run], order: Order) -> list[Run]:
-    """The runs in that order; those that have nothing to be sorted by come last."""
+    """Sort runs; those that have nothing to be sorted by come last."""
     return in_order(runs, [content_of(run, order.by) if order.by else None for run in runs], order)
 
 
 def sort_settings(settings: Sequence[Setting], order: Order) -> list[Setting]:
-    """The settings in that order, by their means where it is a metric."""
+    """Sort settings, by their means where it is a metric."""
 
     def content(setting: Setting) -> str | float | None:
         mean = setting.mean(order.by)
@@ -189,7 +189,7 @@ def sort_settings(settings: Sequence[Setting], order: Order) -> list[Setting]:
 
 
 def in_order(rows: Sequence[Row], contents: Sequence[str | float | None], order: Order) -> list[Row]:
-    """Rows sorted by their contents, numbers as numbers; ``None`` last; equal ones stay as they are."""
+    """Sort rows by their contents, numbers as numbers; ``None`` last; equal ones stay as they are."""
     numbers = [_number(content) for content in contents]
     numeric = all(number is not None for number, content in zip(numbers, contents, strict=True) if content is not None)
     keys: list[str | float | None] = list(numbers) if numeric else [None if c is None else str(c) for c in contents]

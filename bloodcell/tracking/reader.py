@@ -1,7 +1,7 @@
-"""Run directories, read: what was typed, the composed config, the state, the numbers, the manifest."""
+"""Run directories, read: overrides, composed config, state, numbers, manifest."""
 
 import logging
-import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -61,13 +61,13 @@ class Run:
         return {**(self.config or self.typed), **known}
 
     def part(self, name: str) -> dict[str, Any]:
-        """A part of the manifest, as ``versions``; empty if it has none."""
+        """Return a part of the manifest, such as ``versions``; empty if it has none."""
         return _below(self.manifest, name)
 
     @property
     def seconds(self) -> float | None:
         """How long it took, or has taken until it last wrote its status; ``None`` if it left no times."""
-        if isinstance(self.manifest.get("wall_seconds"), int | float):
+        if _is_number(self.manifest.get("wall_seconds")):
             return float(self.manifest["wall_seconds"])
         try:
             began, seen = (datetime.fromisoformat(word) for word in (self.manifest["started"], self.status["time"]))
@@ -112,7 +112,7 @@ def find_runs(root: Path) -> list[Path]:
 
 
 def read_run(path: Path) -> Run:
-    """Read a run directory: whatever of it can be read; what cannot is logged, a line a file."""
+    """Read whatever can be read of a run directory; what cannot is logged, one line for each file."""
     status = read_status(path)
     typed = _read_yaml(path / ".hydra" / "overrides.yaml", None)
     if typed is None:
@@ -170,7 +170,7 @@ def _numbers(path: Path, record: dict[str, Any]) -> dict[str, float]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _flat(config: dict[str, Any], head: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""Runs as evidence to commit (``--save OUT``), and the README's tables from what is committed (``--readme``)."""
+"""Runs as evidence to commit (``--save OUT``)."""
 
 import shutil
 import statistics
@@ -16,9 +16,9 @@ SHOWN = ("test/balanced_acc", "test/macro_f1", "test/acc", "probe/trains", "prob
 
 
 def evidence_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
-    """The table that is committed, one row per setting: what was typed differently, then each metric over the seeds.
+    """Make the table that is committed: for each setting what was typed differently, then each metric over the seeds.
 
-    It is plainer than the table of the command, so that committed ones stay as they are.
+    It is plainer than the table of the command, so that committed tables stay as they are.
 
     Args:
         runs: At least one.

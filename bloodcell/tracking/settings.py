@@ -67,7 +67,7 @@ class Setting:
         return tuple(value_of(known, key) for key in SPLIT if key not in self.over)
 
     def repeats(self, metric: str) -> dict[Repeat, float]:
-        """The metric of each repeat that is done and has it; one that was run several times counts once."""
+        """Return the metric of each repeat that is done and has it; one that was run several times counts once."""
         found: dict[Repeat, list[float]] = defaultdict(list)
         for run in self.done:
             if metric in run.metrics:
@@ -75,25 +75,25 @@ class Setting:
         return {repeat: float(np.mean(values)) for repeat, values in found.items()}
 
     def mean(self, metric: str) -> Mean | None:
-        """The metric over the repeats; ``None`` if no run has it."""
+        """Average the metric over the repeats; ``None`` if no run has it."""
         found = self.repeats(metric)
         return mean_of(found, folds_of(self.runs)) if found else None
 
 
 def value_of(run: Run, key: str) -> str:
-    """What a run has for a key, typed or not, as text: a value of the config, or a typed choice of a group."""
+    """Return what a run has for a key, as text: a value of the config, or a typed choice of a group."""
     return text_of(run.values[key]) if key in run.values else run.typed.get(key, "")
 
 
 def text_of(value: Any) -> str:
-    """A value of the config as one would type it: ``[16,32]``, ``true``, ``null``, ``0.001``."""
+    """Write a value of the config as one would type it: ``[16,32]``, ``true``, ``null``, ``0.001``."""
     if isinstance(value, list):
         return f"[{','.join(text_of(one) for one in value)}]"
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
 
 
 def repeat_of(run: Run, over: Sequence[str]) -> Repeat:
-    """Which repeat of its setting a run is."""
+    """Tell which repeat of its setting a run is."""
     fold = None
     if has_folds(run):
         fold = (value_of(run, "data.fold_seed"), value_of(run, "data.fold"))
@@ -101,18 +101,18 @@ def repeat_of(run: Run, over: Sequence[str]) -> Repeat:
 
 
 def has_folds(run: Run) -> bool:
-    """Whether ``data.fold`` means anything in the run's split."""
+    """Tell whether ``data.fold`` means anything in the run's split."""
     return value_of(run, "data.protocol") == "grouped"
 
 
 def folds_of(runs: Sequence[Run]) -> int:
-    """How many folds the data of these runs are cut into."""
+    """Return the number of folds that the data of these runs are cut into."""
     words = [value_of(run, "data.folds") for run in runs]
     return max([2, *(int(word) for word in words if word.isdigit())])
 
 
 def mean_of(values: dict[Repeat, float], folds: int) -> Mean:
-    """Mean over folds where there are several, else over seeds."""
+    """Average over folds where there are several, else over seeds."""
     by_fold: dict[tuple[str, str] | None, list[float]] = defaultdict(list)
     for repeat, value in values.items():
         by_fold[repeat.fold].append(value)
@@ -124,8 +124,8 @@ def mean_of(values: dict[Repeat, float], folds: int) -> Mean:
 def split_settings(runs: Sequence[Run], over: Sequence[str] = REPEATED) -> list[Setting]:
     """Group runs that differ in nothing but what is averaged over.
 
-    The whole composed config decides, with the data as the manifest describes them, and not what was typed: so
-    runs on other images, of another split or another precision are never averaged, whatever chose those.
+    The whole composed config decides, with the data as the manifest describes them, not what was typed: runs on other
+    images, of another split or another precision are never averaged.
 
     Args:
         runs: At least one.
@@ -150,12 +150,12 @@ def split_settings(runs: Sequence[Run], over: Sequence[str] = REPEATED) -> list[
 
 
 def typed_keys(runs: Sequence[Run]) -> list[str]:
-    """Every key that was typed for one of the runs and may change its result."""
+    """List every key that was typed for one of the runs and may change its result."""
     return [key for key in dict.fromkeys(key for run in runs for key in run.typed) if _is_setting(key)]
 
 
 def varied_keys(runs: Sequence[Run], without: Sequence[str] = ()) -> list[str]:
-    """The typed keys in whose values the runs differ."""
+    """List the typed keys in whose values the runs differ."""
     keys = [key for key in typed_keys(runs) if key not in without]
     return [key for key in keys if len({value_of(run, key) for run in runs}) > 1]
 

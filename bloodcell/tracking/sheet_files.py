@@ -1,4 +1,4 @@
-"""The tables as files: CSV, Markdown, and one HTML page with the pictures inside."""
+"""Sheets as files: CSV, Markdown, and one HTML page with the pictures inside."""
 
 import re
 import tempfile
@@ -17,8 +17,8 @@ from bloodcell.tracking.sheets import Sheet
 
 BELOW_PICTURE = (
     "Each dot is a run. A bar is the mean of a level, with its 95 % interval over seeds or folds, over all other keys "
-    "that were tried with it: where levels were tried with different others, the table says more. A bar that leaves "
-    "the picture goes on: two seeds tell little."
+    "that were tried with it: where levels were tried with different others, the table says more. Bars may extend "
+    "beyond the picture: two seeds tell little."
 )
 
 
@@ -28,14 +28,11 @@ def write_sheet(path: Path, sheet: Sheet) -> None:
 
 
 def sheets_as_markdown(sheets: Sequence[Sheet], picture: str = "") -> str:
-    """Tables as Markdown, one below the other.
+    """Write sheets as Markdown, one below the other.
 
     Args:
         sheets: The tables.
-        picture: A file to show below the first.
-
-    Returns:
-        The text.
+        picture: A file to show below the first; empty for none.
     """
     parts = ["# Runs"]
     for number, sheet in enumerate(sheets):
@@ -57,7 +54,7 @@ def write_sheets_page(path: Path, sheets: Sequence[Sheet], settings: Sequence[Se
         path: Where it goes.
         sheets: The tables.
         settings: What the picture is drawn of.
-        metric: Likewise; empty for no picture.
+        metric: What is on its vertical axis; empty for no picture.
     """
     from bloodcell.evidence.pages import html_page
 
@@ -81,7 +78,7 @@ def draw_effects(path: Path, settings: Sequence[Setting], metric: str) -> bool:
     splits = Counter(setting.split for setting in settings for run in setting.done if metric in run.metrics)
     if not splits:
         return False
-    # Means over several splits would be of different images: the one with most runs is drawn.
+    # Means over several splits would be of different images, so only the split with most runs is drawn.
     drawn = [setting for setting in settings if setting.split == splits.most_common(1)[0][0]]
     done = [run for setting in drawn for run in setting.done if metric in run.metrics]
     keys = [key for key in settings[0].shown if len({value_of(run, key) for run in done}) > 1]

@@ -1,4 +1,4 @@
-"""The tables: a row per setting, a row per run, a row per comparison, with what must be said below each."""
+"""Sheets: a row per setting, a row per run, a row per comparison, with what must be said below each."""
 
 import re
 from collections import Counter
@@ -12,7 +12,7 @@ from bloodcell.tracking.query import Order, is_test
 from bloodcell.tracking.reader import Run
 from bloodcell.tracking.settings import REPEATED, SPLIT, Repeat, Setting, has_folds, typed_keys, value_of, varied_keys
 
-# Runs without a result are named below the settings up to this many.
+# Runs without a result that are named below the settings, at most.
 NAMED = 10
 
 
@@ -38,7 +38,7 @@ class Sheet:
 
 
 def settings_sheet(settings: Sequence[Setting], metrics: Sequence[str], order: Order) -> Sheet:
-    """A row per setting: how many of its runs are done, and each metric over them.
+    """Make a row per setting: how many of its runs are done, and each metric over them.
 
     Args:
         settings: In the order of the rows, at least one.
@@ -77,12 +77,12 @@ def settings_sheet(settings: Sequence[Setting], metrics: Sequence[str], order: O
 
 
 def runs_sheet(runs: Sequence[Run], metrics: Sequence[str], order: Order | None = None) -> Sheet:
-    """A row per run: its keys that vary, its state and time, its metrics; why it failed stands below.
+    """Make a row per run: its keys that vary, its state and time, its metrics; below it why runs failed.
 
     Args:
         runs: In the order of the rows, at least one.
         metrics: What is shown.
-        order: How they were sorted, if it is to be said.
+        order: How they were sorted; ``None`` to leave it out.
 
     Returns:
         The table.
@@ -110,7 +110,7 @@ def runs_sheet(runs: Sequence[Run], metrics: Sequence[str], order: Order | None 
 
 
 def pairs_sheet(pairs: Sequence[Pair], settings: Sequence[Setting], metric: str) -> Sheet:
-    """A row per comparison; those that cannot be tested stand below, in words.
+    """Make a row per comparison; those that cannot be tested are below, in words.
 
     Args:
         pairs: From ``pairs.paired_comparisons``.
@@ -259,7 +259,7 @@ def _over(settings: Sequence[Setting]) -> str:
 
 
 def _of_repeats(settings: Sequence[Setting], metrics: Sequence[str]) -> list[str]:
-    """Lines for what is uneven: a seed that was run twice within a setting, settings with other seeds than others."""
+    """Lines for what is uneven: a seed that was run twice within a setting, settings with different seeds."""
     lines = []
     fold = " and fold" if any(has_folds(setting.runs[0]) for setting in settings) else ""
     held = [{repeat for name in metrics for repeat in setting.repeats(name)} for setting in settings]

@@ -13,20 +13,20 @@ from bloodcell.tracking.manifest import now
 STATES = ("ok", "failed", "interrupted", "running", "pruned")
 DONE = ("ok", "pruned")  # states that are not run again
 LOCK = ".lock"
-PATIENCE = 2.0  # seconds; whoever only asks whether a directory is claimed holds its lock for an instant
+PATIENCE = 2.0  # seconds; whoever asks whether a directory is claimed holds its lock for an instant
 
 
 @contextmanager
 def claim(run_dir: Path) -> Iterator[bool]:
     """Keep a run directory for this process, so that no two ever write into one.
 
-    The system gives the claim back when the process ends, however it ends.
+    The system releases the claim when the process ends, however it ends.
 
     Args:
         run_dir: The run directory; made if missing.
 
     Yields:
-        Whether it is ours; if not, another process is at work there.
+        Whether it is ours; if not, another process works there.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run_dir / LOCK)
@@ -85,7 +85,7 @@ def read_status(run_dir: Path, *, ours: bool = False) -> dict[str, Any]:
         return {"state": "running" if not ours and is_claimed(run_dir) else "not started"}
     try:
         status: object = read_json(path)
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         status = None
     if not isinstance(status, dict) or status.get("state") not in STATES:
         return {"state": "failed", "error": "its status.json cannot be read"}

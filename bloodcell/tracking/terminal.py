@@ -1,4 +1,4 @@
-"""The tables on the terminal."""
+"""Sheets on the terminal."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from bloodcell.tracking.query import choose_metrics, choose_order
 from bloodcell.tracking.reader import Run
 from bloodcell.tracking.sheets import Sheet, runs_sheet
 
-# Of so many keys a row names those alone whose value is not the usual one.
+# From this number of keys on, a row names only those whose value is not the usual one.
 MANY_KEYS = 4
 
 
@@ -33,7 +33,7 @@ def print_runs(runs: Sequence[Run], metrics: Sequence[str] = ()) -> None:
 
 
 def print_sheet(sheet: Sheet) -> None:
-    """Print a table as wide as the terminal, and its notes."""
+    """Print a sheet as wide as the terminal, and its notes."""
     console = Console(highlight=False)
     notes = sheet.notes
     if sheet.rows:

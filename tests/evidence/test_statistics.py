@@ -236,12 +236,12 @@ def test_reliability_of_honest_probabilities(spoken: tuple[np.ndarray, np.ndarra
     labels, shares = spoken
     bins = calibration.reliability(labels, shares)
     assert [part.images for part in bins] == [150] * 10
-    assert sum(part.right.low <= part.confidence <= part.right.high for part in bins) >= 8
-    ece = sum(part.images * abs(part.confidence - part.right.value) for part in bins) / len(labels)
+    assert sum(part.correct.low <= part.confidence <= part.correct.high for part in bins) >= 8
+    ece = sum(part.images * abs(part.confidence - part.correct.value) for part in bins) / len(labels)
     assert calibration.probability_scores(labels, shares)["ece"] == pytest.approx(ece)
     groups = np.array([f"g{i // 5}" for i in range(1500)])
-    grouped = calibration.reliability(labels, shares, groups, bins=1)[0].right
-    plain = calibration.reliability(labels, shares, bins=1)[0].right
+    grouped = calibration.reliability(labels, shares, groups, bins=1)[0].correct
+    plain = calibration.reliability(labels, shares, bins=1)[0].correct
     assert (grouped.groups, plain.groups) == (300, 1500)
     assert grouped.value == plain.value
     assert grouped.low < plain.low
@@ -257,7 +257,7 @@ def test_equally_sure_rows_share_a_bin(sure: list[float], seed: int) -> None:
     bins = calibration.reliability(labels, shares)
     again = calibration.reliability(labels[order], shares[order])
     assert sum(part.images for part in bins) == len(sure)
-    assert [(part.images, part.right) for part in again] == [(part.images, part.right) for part in bins]
+    assert [(part.images, part.correct) for part in again] == [(part.images, part.correct) for part in bins]
     assert [part.confidence for part in again] == pytest.approx([part.confidence for part in bins])
 
 
@@ -318,12 +318,12 @@ def test_reliability_diagram_shows_every_bin(spoken: tuple[np.ndarray, np.ndarra
     figure = figures.reliability_diagram(bins, "drawn at random")
     (axes,) = figure.axes
     points = axes.lines[-1].get_xydata()
-    assert points == pytest.approx(np.array([(part.confidence, part.right.value) for part in bins]))
+    assert points == pytest.approx(np.array([(part.confidence, part.correct.value) for part in bins]))
     (bars,) = (c for c in axes.collections if hasattr(c, "get_segments"))
     assert [(low, high) for (_, low), (_, high) in bars.get_segments()] == [
-        pytest.approx((part.right.low, part.right.high)) for part in bins
+        pytest.approx((part.correct.low, part.correct.high)) for part in bins
     ]
-    assert axes.get_ylim()[0] < min(part.right.low for part in bins)
+    assert axes.get_ylim()[0] < min(part.correct.low for part in bins)
 
 
 # --- what the documentation says of coverage ---

@@ -47,7 +47,7 @@ def test_names_with_commas_quotes_and_line_breaks_come_back(tmp_path: Path) -> N
     [
         ("", "the columns (none)"),
         (HEADER, "no rows"),
-        ("\x00PNG\r\n\x00", "the columns \x00PNG"),
+        ("\x00PNG\r\n\x00", "the columns"),
         (",".join(COLUMNS) + "\na,b,c,d,A,A", "the columns file,view"),
         (f"{HEADER},p_A\n{ROW},0", "the columns file,view"),
         (f"{HEADER}\n{ROW}\n{ROW},7", "9 cells in row 2"),
@@ -67,7 +67,7 @@ def test_what_is_no_table_of_predictions_is_one_line(tmp_path: Path, content: st
         read_predictions(tmp_path)
     said = str(refused.value)
     assert "\n" not in said
-    assert f"got {got}" in said or got in said
+    assert got in said
     assert "python -m bloodcell.evaluate" in said
 
 

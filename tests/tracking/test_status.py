@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bloodcell.runs import print_runs, read_runs
 from bloodcell.tracking.reader import read_run
+from bloodcell.tracking.settings import split_settings
 from bloodcell.tracking.status import STATES, claim, read_status, write_status
 
 UNREADABLE = {"state": "failed", "error": "its status.json cannot be read"}
@@ -65,3 +67,19 @@ def test_every_state_is_read_as_it_was_written(tmp_path: Path) -> None:
             assert read_status(tmp_path, ours=True)["state"] == ("interrupted" if state == "running" else state)
     write_status(tmp_path, "running")
     assert read_status(tmp_path)["state"] == read_run(tmp_path).state == "interrupted"
+
+
+def test_numbers_and_values_that_no_run_writes_are_shown_all_the_same(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, value in enumerate(("2026-01-01", "[1, 2, {a: 2026-01-01}]")):
+        run = Path(shutil.copytree(finished / ".hydra", tmp_path / str(number) / ".hydra")).parent
+        write_status(run, "ok", epoch=[], epochs={"of": 3})
+        (run / "metrics.json").write_text(f'{{"val/acc": 0.5, "test/acc": 1{"0" * 400}, "val/loss": Infinity}}')
+        (run / "manifest.json").write_text(f'{{"wall_seconds": 1{"0" * 400}, "data": {{"fingerprint": []}}}}')
+        with (run / ".hydra" / "config.yaml").open("a") as config:
+            config.write(f"added: {value}\n")
+        assert read_run(run).metrics == {"val/acc": 0.5}
+    print_runs(read_runs(tmp_path), ["val/acc"])
+    assert "2 runs" in capsys.readouterr().out
+    assert len(split_settings(read_runs(tmp_path))) == 2

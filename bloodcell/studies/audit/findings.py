@@ -69,5 +69,5 @@ def first_of(files: Sequence[str]) -> str:
 
 
 def readable(name: str) -> str:
-    """A name from a stranger's disk: control characters and broken encodings as escapes, so that it can be shown."""
+    """Escape control characters and broken encodings in a name from a stranger's disk, so that it can be shown."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)

@@ -25,10 +25,10 @@ class Overlap(NamedTuple):
     """Two photographs that may show the same part of the slide.
 
     Attributes:
-        first: Position of the one.
-        second: Position of the other, greater.
+        first: Position of the first.
+        second: Position of the second, greater.
         x: Shift from the first to the second in pixels of the photographs compared, to the right.
-        y: Likewise, downwards.
+        y: The same, downwards.
         share: Part of the frame that both show, 0 to 1.
         correlation: Of the grey values in that part, -1 to 1.
         votes: Point pairs that agree on the shift.
@@ -51,8 +51,8 @@ def overlaps(
     Args:
         photographs: RGB, uint8, all of one shape.
         workers: Threads.
-        seen: Called once a photograph, when it has been compared with all after it.
-        least: Least correlation of the overlapping parts.
+        seen: Called for each photograph when it has been compared with all after it.
+        least: Lowest correlation of the overlapping parts.
 
     Returns:
         The overlaps, in the order of the photographs.

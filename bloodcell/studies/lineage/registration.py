@@ -1,4 +1,4 @@
-"""Registration: which photograph an image was made from. Features and geometry are OpenCV's (extra ``lineage``)."""
+"""Which photograph an image was made from, by registration. Features and geometry are OpenCV's (extra ``lineage``)."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ RATIO = 0.85
 TOLERANCE_PX = 2.5
 # The stretch of a copy: shear 0.2 rad alone gives singular values of 0.90 to 1.11.
 STRETCH = (0.75, 1.35)
-# A fit is looked at from this number of inliers on; three points fit any affine map.
+# A fit with fewer inliers is not looked at; three points fit any affine map.
 LEAST_INLIERS = 8
 # A copy is placed where its pixels agree with the warped photograph. True ones correlate at 0.99 in the
 # median, photographs of an overlapping field below 0.98, others below 0.5.
@@ -95,7 +95,7 @@ _own = threading.local()
 
 
 def features(image: Pixels, mask: Pixels | None = None, points: int = POINTS) -> Features:
-    """The strongest SIFT points of an image.
+    """Find the strongest SIFT points of an image.
 
     Args:
         image: RGB, uint8, shape (H, W, 3).
@@ -122,7 +122,7 @@ def features(image: Pixels, mask: Pixels | None = None, points: int = POINTS) ->
 
 
 def content_mask(image: Pixels) -> Pixels:
-    """Where an image is not black fill; uint8, shape (H, W), 0 or 1."""
+    """Mark where an image is not black fill: uint8, shape (H, W), 0 or 1."""
     bright = (image.max(axis=2) > BLACK).astype(np.uint8)
     return np.asarray(
         cv2.morphologyEx(bright, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8), borderType=cv2.BORDER_REPLICATE),
@@ -131,7 +131,7 @@ def content_mask(image: Pixels) -> Pixels:
 
 
 def smooth_grey(image: Pixels) -> Pixels:
-    """Grey values, blurred by one pixel so that half a pixel of misfit does not matter; uint8, shape (H, W)."""
+    """Turn an image grey and blur it by one pixel, so that half a pixel of misfit is nothing; uint8, shape (H, W)."""
     return np.asarray(cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 1), np.uint8)
 
 
@@ -177,7 +177,7 @@ def agreement(
 
     Args:
         photograph: Grey values, uint8, shape (H, W).
-        image: Grey values, likewise.
+        image: Grey values, uint8, shape (H, W).
         mask: Where the image is not fill, 0 or 1.
         transform: Affine map from the photograph to the image.
 
@@ -200,7 +200,7 @@ def agreement(
 class Atlas:
     """Photographs that images can be placed in.
 
-    Memory is about 0.8 MB a photograph: features of both mirror images and the grey values.
+    Each photograph takes about 0.8 MB: features of both mirror images and the grey values.
 
     Args:
         photographs: uint8, shape (240, 320, 3), by name.
@@ -218,7 +218,7 @@ class Atlas:
     def place(self, image: Pixels) -> Placement:
         """Find the photograph that an image is a copy of.
 
-        Photographs are compared in the order of their colours, until one explains the image beyond doubt.
+        Photographs are compared in the order of their likeness in colour, until one explains the image beyond doubt.
 
         Args:
             image: RGB, uint8, shape (240, 320, 3).

@@ -45,7 +45,7 @@ def summary_table(results: Path) -> str:
 
 
 def committed_table(results: Path) -> str:
-    """The committed runs as a Markdown table.
+    """Write the committed runs as a Markdown table.
 
     Args:
         results: Folder with one folder per experiment, each with ``metrics.json``.

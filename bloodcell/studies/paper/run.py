@@ -1,4 +1,4 @@
-"""TODO studies/paper/report.py."""
+"""The report: the paper's numbers beside ours, from committed results alone."""
 
 import os
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ def write_report(results: Path, html: Path) -> None:
 
 
 def draw_figures(results: Path) -> None:
-    """The paper's matrix redrawn, and our curves with the points that the paper states of its own."""
+    """Draw the paper's matrix, and our curves with the points that the paper states of its own."""
     from bloodcell.evidence import figures
     from bloodcell.studies.paper import stated as paper
 
@@ -50,7 +50,7 @@ def draw_figures(results: Path) -> None:
 
 
 def report_text(results: Path) -> str:
-    """The report as Markdown; every number is read from the results."""
+    """Write the report as Markdown; every number is read from the results."""
     from jinja2 import Environment, StrictUndefined
 
     from bloodcell.evidence.intervals import confusion_scores
@@ -161,7 +161,7 @@ def _protocol(stated: dict[str, float], ours: dict[str, Any]) -> list[list[str]]
 
 
 def _fits(stated: dict[str, float], ours: dict[str, Any], training: dict[str, Any]) -> str:
-    """Whether the reproduction reaches the paper, and if not, what shows why: how well it fits its own training."""
+    """Whether the reproduction reaches the paper; if not, how well it fits its own training images."""
     acc, matrix = ours["test/acc"], stated["acc"]
     if acc >= matrix:
         return f"Ours reaches {_percent(acc)}, at least what the paper's matrix gives."
@@ -169,9 +169,9 @@ def _fits(stated: dict[str, float], ours: dict[str, Any], training: dict[str, An
     others = {name: f"{ours[f'test/recall/{name.upper()}']:.3f}" for name in ("lymphocyte", "monocyte")}
     return (
         f"Ours stays below the paper's matrix, {_percent(acc)} against {_percent(matrix)}. The split is not what "
-        "limits it: on the very images that it was trained on, without augmentation and dropout, the same net is right "
-        f"in {_percent(training['test/acc'])}. It is too small, or too strongly regularised, to fit its own training "
-        "images in the paper's number of epochs. The mistakes are where the paper's are: recall is "
+        "limits it: on the very images that it was trained on, without augmentation and dropout, the same net is "
+        f"correct for {_percent(training['test/acc'])} of them. It is too small, or too strongly regularised, to fit "
+        "its own training images in the paper's number of epochs. The mistakes are where the paper's are: recall is "
         + ", ".join(f"{share} for {name}s" for name, share in recall.items())
         + ", and "
         + ", ".join(f"{share} for {name}s" for name, share in others.items())
@@ -209,13 +209,13 @@ def _lineage_text(said: dict[str, Any]) -> str:
     other_class = len(said["other class than its micrograph"]) or "none"
     other_side = len(said["other side than its micrograph"]) or "none"
     return (
-        f"Each of the {said['images']:,} published images was registered to the original micrographs (SIFT, RANSAC, "
+        f"Each of the {said['images']:,} published images was registered to the original photographs (SIFT, RANSAC, "
         f"among all of them, whatever its class or split): {said['placed']:,} are placed, with at least "
         f"{said['least inliers']} inliers and a pixel correlation of at least {said['least correlation']:.2f}. "
-        f"Of them {other_class} has another class than its micrograph, and {other_side} lies on another side of the "
+        f"Of them {other_class} has another class than its photograph, and {other_side} lies on another side of the "
         "published split than the one that can be recomputed from the labels alone. TRAIN is made of "
-        f"{sides['TRAIN']} micrographs and TEST of {sides['TEST']}; the {simple['files']} files of TEST_SIMPLE show "
-        f"{simple['micrographs']}. {said['field pairs']} pairs of micrographs overlap, which leaves "
+        f"{sides['TRAIN']} photographs and TEST of {sides['TEST']}; the {simple['files']} files of TEST_SIMPLE show "
+        f"{simple['micrographs']}. {said['field pairs']} pairs of photographs overlap, which leaves "
         f"{said['groups of micrographs with copies']} field groups; {len(across)} of the pairs lie across TRAIN and "
         f"TEST ({', '.join(across)}). One cell has two labels in two photographs: {', '.join(labels)}."
     )
