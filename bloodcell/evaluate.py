@@ -45,6 +45,7 @@ def evaluate(
     from bloodcell.training.measure import measure
     from bloodcell.training.printout import show
     from bloodcell.training.restore import find_checkpoint, seen_by
+    from bloodcell.training.sharing import ShareProcessor
 
     quiet()
     cfg = read_config(run_dir, overrides)
@@ -65,7 +66,7 @@ def evaluate(
     trainer = L.Trainer(
         accelerator=cfg.trainer.accelerator,
         devices=1,
-        callbacks=[collector],
+        callbacks=[collector, ShareProcessor()],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

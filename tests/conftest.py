@@ -1,6 +1,10 @@
 """The commands as a user types them, on tiny data."""
 
 import os
+
+# The nets here are tiny: a second thread would only wait. Before torch, which reads this once, when it is loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import TINY, write_cells
-
-# The nets here are tiny: a second thread would only wait.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

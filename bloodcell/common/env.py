@@ -6,6 +6,8 @@ variable             meaning                                                defa
 ``BLOODCELL_DATA``   the Kaggle set, any of its folders; only read           looked for in the cache
 ``BLOODCELL_CACHE``  what can be had again: downloads, pixels, file digests  the user's cache folder
 ``BLOODCELL_SWEPT``  the keys that a sweep varies; set for each job by it    set by the sweep alone
+``OMP_WAIT_POLICY``  how OpenMP's threads wait for each other; recorded      as `training.sharing`
+``GOMP_SPINCOUNT``   the same, for GNU's library; recorded                   as `training.sharing`
 ===================  =====================================================  ==========================
 """
 
@@ -34,3 +36,8 @@ def cache_dir() -> Path:
         return Path(own).expanduser().absolute()
     before = Path(os.path.expanduser("~/.cache/bloodcell"))  # noqa: PTH111 (leaves ~ alone where there is no home)
     return before if before.is_dir() else user_cache_path("bloodcell").absolute()
+
+
+def waiting() -> dict[str, str]:
+    """Return what the user has said on how OpenMP's threads wait for each other."""
+    return {name: os.environ[name] for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}

@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from bloodcell.common.env import waiting
+
 PACKAGES = (
     "bloodcell",
     "torch",
@@ -50,6 +52,7 @@ def manifest(seeds: Mapping[str, int], data: Mapping[str, object]) -> dict[str, 
             "machine": platform.machine(),
             "processor": _processor(),
             "cores": os.cpu_count(),
+            **waiting(),
             **_as_torch_sees_it(),
         },
         "seeds": dict(seeds),

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from omegaconf import DictConfig
 
+from bloodcell.common.env import waiting
 from bloodcell.common.errors import InputError
 from bloodcell.config.instantiate import build
 from bloodcell.data.datamodule import CellImages
@@ -56,7 +57,8 @@ def settle(cfg: DictConfig) -> str:
         cfg.trainer.precision = precision
     if cfg.trainer.gradient_clip_val is not None and "fused" in cfg.optim.optimizer:
         cfg.optim.optimizer.fused = False  # Lightning clips no gradients that a fused optimizer may scale by itself
-    return f"{precision} ({why}), {torch.get_num_threads()} threads"
+    chosen = "".join(f", {name}={value}" for name, value in waiting().items())
+    return f"{precision} ({why}), {torch.get_num_threads()} threads{chosen}"
 
 
 def find_data(cfg: DictConfig) -> CellImages:

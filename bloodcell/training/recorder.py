@@ -1,5 +1,6 @@
 """The callback that writes what a reader of a run looks at: curves, figures, predictions, TensorBoard."""
 
+import statistics
 import time
 import warnings
 from collections.abc import Mapping
@@ -17,6 +18,9 @@ from bloodcell.model.summary import layer_table
 from bloodcell.tracking.status import write_status
 from bloodcell.training.artefacts import keep_figure, tensorboards
 from bloodcell.training.collect import Collector
+
+# An epoch that takes this many times as long as those before it, and longer than a moment, is worth a line.
+SLOW, MOMENT = 3, 1.0
 
 
 class RunRecorder(Checkpoint):
@@ -40,6 +44,8 @@ class RunRecorder(Checkpoint):
         self.val_name, self.net_name, self.label = val_name, net_name, label
         self.rows: list[dict[str, str]] = []
         self.epoch_started = 0.0
+        self.epochs_took: list[float] = []
+        self.said_slow = False
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw the net."""
@@ -101,6 +107,7 @@ class RunRecorder(Checkpoint):
         )
         write_status(self.run_dir, "running", epoch=trainer.current_epoch + 1, epochs=trainer.max_epochs)
         _say(trainer, self._epoch_line(trainer, values, seconds))
+        self._say_if_slow(trainer, seconds)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw loss and accuracy by epoch, the paper's Figures 3 and 4."""
@@ -124,6 +131,18 @@ class RunRecorder(Checkpoint):
             f"  val balanced accuracy {values.get('val/balanced_acc', float('nan')):.3f}"
             f"  {seconds:.1f} s ({images:.0f} images/s{left})"
         )
+
+    def _say_if_slow(self, trainer: L.Trainer, seconds: float) -> None:
+        """Say once that training has become slow, and what can be done."""
+        usual = statistics.median(self.epochs_took or [seconds])
+        self.epochs_took.append(seconds)
+        if not self.said_slow and seconds > max(MOMENT, SLOW * usual):
+            self.said_slow = True
+            _say(
+                trainer,
+                f"note: this epoch took {seconds / usual:.1f} times as long as those before it; if other processes use "
+                f"the processor (see top), end them, or press Ctrl-C and resume later with ckpt_path={self.run_dir}",
+            )
 
 
 def _say(trainer: L.Trainer, line: str) -> None:

@@ -55,6 +55,7 @@ def train(
     from bloodcell.training.collect import Collector
     from bloodcell.training.hparams import log_hparams
     from bloodcell.training.printout import announce, show
+    from bloodcell.training.sharing import ShareProcessor
 
     started = time.perf_counter()
     checks.check_values(cfg)
@@ -66,8 +67,8 @@ def train(
     about = describe(data, seen_before(cfg, run_dir))
     classifier = make_classifier(cfg, data)
     classifier.seen = about.seen.tensors()
-    collector = Collector()
-    trainer = make_trainer(cfg, data, about, run_dir, [collector, *callbacks], graph=varied is None)
+    collector, sharing = Collector(), ShareProcessor()
+    trainer = make_trainer(cfg, data, about, run_dir, [collector, sharing, *callbacks], graph=varied is None)
     checks.check_before_fit(cfg, trainer, data, about, run_dir)
     record = record_of(cfg, data, about, trainer)
     with begun(run_dir, composed, overrides, record, trainer, started):
@@ -78,6 +79,7 @@ def train(
         trainer.fit(classifier, data, ckpt_path=cfg.ckpt_path, weights_only=True)
         if not trainer.is_global_zero:
             return {}  # one process tests, so that each image counts once
+        record["crowded"] = sharing.crowded
         result = result_of(cfg, run_dir, trainer, classifier, data, collector)
         write_artefacts(run_dir, result, data, about, trainer)
         log_hparams(trainer, cfg, about, result.metrics, varied)

@@ -76,6 +76,10 @@ def test_freed_memory_is_used_again_without_asking_the_system() -> None:
     assert faults("return") > 10_000, "144 MB a step, in pages of 4 kB"
 
 
+def test_the_tests_run_on_the_threads_that_were_asked_for() -> None:
+    assert torch.get_num_threads() == int(os.environ["OMP_NUM_THREADS"])
+
+
 def test_jobs_side_by_side_share_the_threads(cells: Path, tmp_path: Path) -> None:
     words = [*TINY, f"data.root={cells}", "trainer.max_epochs=1", "hydra/launcher=joblib", "seed=0,1"]
     env = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
