@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bloodcell.common.env import DATA, cache_dir
-from bloodcell.data.download import Report, _real_folder, check, fetch
+from bloodcell.data.fetch import Report, _real_folder, check, fetch
 from bloodcell.data.kaggle import KAGGLE, NAME, PAGE, Known, find_images, locate
 
 HELP = f"""\

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from bloodcell.common.errors import InputError
 from bloodcell.config.command import run_command
 from bloodcell.sweeps.space import read_space
-from bloodcell.sweeps.study import open_study, search, show
+from bloodcell.sweeps.study import open_study, search, show_study
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -69,7 +69,7 @@ def main() -> None:
             Parallel(n_jobs=given.jobs)(work for _ in range(given.jobs))
         else:
             search(space, given.trials, given.seed, not given.no_pruning)
-        show(open_study(space, not given.no_pruning), space)
+        show_study(open_study(space, not given.no_pruning), space)
 
     run_command(command)
 

@@ -104,3 +104,18 @@ def test_a_file_fits_in_a_head_and_a_function_on_a_screen() -> None:
                 body = node.body[1:] if ast.get_docstring(node) else node.body
                 lines = node.end_lineno - body[0].lineno + 1 if body and node.end_lineno else 0
                 assert lines <= 50, f"{module}.{node.name} has {lines} lines"
+
+
+def test_a_name_means_one_thing() -> None:
+    """Modules and public functions have names of their own; the same role in several studies may share one."""
+    shared = {"run", "main", "epochs"}  # of a study; of a command; of a program that the bench times
+    found = defaultdict(set)
+    for module, path in MODULES.items():
+        if path.name != "__init__.py":
+            found[path.stem].add(module)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                found[f"{node.name}()"].add(module)
+    doubled = {name: sorted(places) for name, places in found.items() if len(places) > 1}
+    # A command and the data set that it is about may be called alike: `lineage` is no module of data, for instance.
+    assert {name for name in doubled if name.removesuffix("()") not in shared} == set(), doubled

@@ -149,7 +149,7 @@ def _best(study: "optuna.Study") -> str:
         return "none finished"
 
 
-def show(study: "optuna.Study", space: Space) -> None:
+def show_study(study: "optuna.Study", space: Space) -> None:
     """Print the best trials, which keys mattered, and how the winner is tested."""
     import optuna
     from optuna.trial import TrialState

@@ -20,8 +20,9 @@ from PIL import Image
 from bloodcell import download as typed
 from bloodcell.common.env import cache_dir
 from bloodcell.common.errors import InputError
-from bloodcell.data import download, kaggle
-from bloodcell.data.download import check, fetch, fingerprint
+from bloodcell.data import fetch as download
+from bloodcell.data import kaggle
+from bloodcell.data.fetch import check, fetch, fingerprint
 from bloodcell.data.fingerprint import fingerprint_of
 from bloodcell.data.index import index_folders
 from bloodcell.data.kaggle import CLASSES, IMAGES, KAGGLE, ORIGINALS, SUBSETS, Known, find_images, locate

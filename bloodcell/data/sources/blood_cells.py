@@ -9,7 +9,7 @@ import numpy as np
 
 from bloodcell.common.errors import InputError
 from bloodcell.data.datamodule import CellImages, Shared, check_arguments, is_count, is_seed
-from bloodcell.data.download import fetch
+from bloodcell.data.fetch import fetch
 from bloodcell.data.index import Index, index_folders
 from bloodcell.data.kaggle import find_images, locate, originals_of
 from bloodcell.data.lineage_table import SHIPPED, Lineage, read_lineage

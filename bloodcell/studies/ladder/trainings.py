@@ -66,7 +66,7 @@ def trainings(seeds: Sequence[int]) -> list[Training]:
     ]
 
 
-def find_data(training: Training, words: Sequence[str]) -> "CellImages":
+def training_data(training: Training, words: Sequence[str]) -> "CellImages":
     """Find the images of a training and split them, without reading pixels."""
     from bloodcell.config.compose import composed
     from bloodcell.config.instantiate import build
