@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.conf import HydraConf
-from bloodcell.config.compose import resolve
 from omegaconf import DictConfig, OmegaConf
 
 from bloodcell.common.env import SWEPT
+from bloodcell.config.compose import resolve
 
 SLUG = 100  # letters; with the hash a file name stays well below the 255 that file systems take
 

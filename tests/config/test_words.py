@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bloodcell.common.files import read_json
-from bloodcell.config.compose import arranged, as_typed, composed, direction, parsed, quoted
+from bloodcell.config.compose import arranged, as_typed, composed, direction, parsed, quoted, resolve
 from tests.helpers import TINY, write_cells
 
 AWKWARD = [
@@ -62,9 +62,6 @@ def test_home_is_found_and_a_folder_called_like_it_as_well(tmp_path: Path, monke
         ("data.root=${oc.env:SET}/A #2", "${oc.env:SET}/A #2"),
         ("data.root='a b'", "a b"),
         ("optim.lr=1e3", 1000.0),
-        ("optim.lr=${oc.env:RATE}", "${oc.decode:${oc.env:RATE}}"),
-        ("data.image_size=[${oc.env:SIDE},32]", ["${oc.decode:${oc.env:SIDE}}", 32]),
-        ("optim.lr=${oc.env:RATE,0.1}", "${oc.decode:${oc.env:RATE,0.1}}"),
         ("model.widths=[8,16]", [8, 16]),
         ("seed=7", 7),
     ],
@@ -111,7 +108,20 @@ def test_a_metric_says_which_way_it_improves() -> None:
     } == {"min"}
     assert {direction(f"val/{name}") for name in ("acc", "balanced_acc", "macro_f1", "recall/loss")} == {"max"}
     cfg = composed(["monitor.metric=val/loss", "optim/scheduler=plateau"])
+    resolve(cfg)
     assert (cfg.monitor.mode, cfg.optim.scheduler.mode) == ("min", "min")
+
+
+def test_a_variable_of_the_environment_is_read_as_if_it_had_been_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in (("RATE", "0.01"), ("SIDE", "48"), ("YEAR", "2024"), ("TEST", "false"), ("A_B", "a,b")):
+        monkeypatch.setenv(name, text)
+    words = ["optim.lr=${oc.env:RATE}", "data.image_size=[${oc.env:SIDE},32]", "data.root=${oc.env:YEAR}"]
+    words += ["test=${oc.env:TEST}", "seed=${oc.env:NO_SUCH,7}", "optim.optimizer.weight_decay=${optim.lr}"]
+    cfg = composed([*words, "name=${oc.env:A_B}"])
+    resolve(cfg)
+    assert (cfg.optim.lr, cfg.optim.optimizer.weight_decay) == (0.01, 0.01)
+    assert (cfg.data.image_size, cfg.model.image_size) == ([48, 32], [48, 32])
+    assert (cfg.data.root, cfg.test, cfg.seed, cfg.data.seed, cfg.name) == ("2024", False, 7, 7, "a,b")
 
 
 def test_awkward_places_from_the_training_to_the_evaluation(
