@@ -1,5 +1,6 @@
 """Look for what makes a number worth less than it seems: ``python -m bloodcell.audit [data=...] [KEY=VALUE]``."""
 
+import sys
 from pathlib import Path
 
 import hydra
@@ -9,6 +10,7 @@ from omegaconf import DictConfig
 from bloodcell.common.env import CONF
 from bloodcell.common.errors import InputError
 from bloodcell.config.command import fail, run_command
+from bloodcell.config.compose import arranged
 from bloodcell.studies.audit.run import run_audit
 
 
@@ -25,7 +27,12 @@ def audit(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Run the command."""
-    run_command(audit)
+
+    def command() -> None:
+        sys.argv[1:] = arranged(sys.argv[1:])
+        audit()
+
+    run_command(command)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument(
         "--allow-leak", action="store_true", help="test even where the weights have seen something of every test image"
     )
-    words = parser.parse_args()
+    words = parser.parse_intermixed_args()
     run_command(
         lambda: evaluate(words.run_dir, words.overrides, words.checkpoint, words.images, allow_leak=words.allow_leak)
     )

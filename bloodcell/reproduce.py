@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("experiment", nargs="?", help="a name in conf/experiment, as quickstart")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="further Hydra overrides of the experiment")
     parser.add_argument("--run", metavar="DIR", type=Path, help="instead: the directory of a finished run")
-    words = parser.parse_args()
+    words = parser.parse_intermixed_args()
     if (words.experiment is None) == (words.run is None):
         parser.error("expected either an experiment (EXP=quickstart) or --run DIR (RUN=runs/...)")
 

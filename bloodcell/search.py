@@ -51,7 +51,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the proposals (default: 0)")
     parser.add_argument("--no-pruning", action="store_true", help="let every trial run to its end")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
 
     def command() -> None:
         try:

@@ -7,11 +7,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from bloodcell.common.env import CONF
 from bloodcell.common.errors import InputError
 from bloodcell.config.command import fail, run_command
-from bloodcell.config.compose import start_of
+from bloodcell.config.compose import arranged, resolve, start_of, words_of
+from bloodcell.config.messages import check_choices
 from bloodcell.sweeps.names import varied_in
 from bloodcell.sweeps.progress import reported
 from bloodcell.training.job import remove_untouched, run_alone, run_beside, run_once
@@ -22,7 +24,12 @@ from bloodcell.training.restore import resume_arguments
 def job(cfg: DictConfig) -> float | None:
     """One run, alone or as a job of a sweep; returns the monitored metric."""
     settings = HydraConfig.get()
-    run_dir, overrides = Path(settings.runtime.output_dir), list(settings.overrides.task)
+    run_dir, overrides = Path(settings.runtime.output_dir), words_of(settings.overrides.task)
+    try:
+        resolve(cfg)  # what is kept of a run holds for whoever opens it, wherever
+    except OmegaConfBaseException as error:
+        remove_untouched(run_dir)
+        fail(error)
     rank = rank_of(cfg, run_dir)
     if settings.mode == RunMode.MULTIRUN:
         metrics = run_once(cfg, run_dir, overrides, varied_in(overrides, settings))
@@ -57,7 +64,8 @@ def main() -> None:
     """The command."""
 
     def command() -> None:
-        sys.argv[1:] = resume_arguments(sys.argv[1:])
+        sys.argv[1:] = resume_arguments(arranged(sys.argv[1:]))
+        check_choices(sys.argv[1:])
         with reported():
             job()
 

@@ -1,4 +1,9 @@
-"""InputError: something the user can fix, printed as one line. Pruned: an early stop, not an error."""
+"""InputError: something the user can fix, printed as one line. Pruned and Diverged: a training that ended early."""
+
+import math
+from collections.abc import Iterable
+
+Rule = tuple[str, object, bool, str]  # a key, its value, whether that is good, what is expected
 
 
 class InputError(ValueError):
@@ -21,5 +26,48 @@ class InputError(ValueError):
         super().__init__("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line))
 
 
+def check_rules(rules: Iterable[Rule]) -> None:
+    """Stop at the first value that breaks its rule.
+
+    Raises:
+        InputError: Naming the key.
+    """
+    for key, value, good, expected in rules:
+        if not good:
+            raise InputError(key, expected=expected, got=repr(value), fix=f"set {key}=...")
+
+
+def is_whole(value: object, least: float = -math.inf, most: float = math.inf) -> bool:
+    """Tell whether a value is a whole number between two others, both included."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def is_number(value: object, least: float = -math.inf, most: float = math.inf) -> bool:
+    """Tell whether a value is a finite number between two others, both included."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) and least <= value <= most
+
+
 class Pruned(Exception):  # noqa: N818 (an early stop, not an error)
     """A training that was ended because it lags behind others."""
+
+
+class Diverged(InputError):  # noqa: N818 (likewise)
+    """A training that was ended because its loss or its weights stopped being finite numbers.
+
+    Args:
+        epoch: Epochs that were trained before, all well.
+        what: What is not finite, and where.
+        checkpoint: Path of the last good checkpoint; ``None`` if no epoch ended well.
+    """
+
+    def __init__(self, epoch: int, what: str, checkpoint: str | None) -> None:
+        self.epoch, self.checkpoint = epoch, checkpoint
+        super().__init__(
+            f"epoch {epoch + 1}",
+            expected="a finite loss",
+            got=what,
+            fix="lower optim.lr, or clip gradients by trainer.gradient_clip_val=1"
+            + (f"; the last good checkpoint is {checkpoint}" if checkpoint else ""),
+        )

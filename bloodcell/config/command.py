@@ -1,17 +1,16 @@
-"""What the commands share at their edge: one-line errors, and resuming by directory."""
+"""What the commands share at their edge: what is typed is what is used, and errors are one line."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from hydra.errors import (
-    HydraException,
-)
+from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from bloodcell.common.errors import InputError
-from bloodcell.config.messages import _hydra_line
+from bloodcell.config.messages import hydra_line
 
 
 def run_command(command: Callable[[], object]) -> None:
@@ -22,6 +21,8 @@ def run_command(command: Callable[[], object]) -> None:
     Args:
         command: Called without arguments.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a letter that the terminal lacks is no reason to stop
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         command()
         return
@@ -33,6 +34,9 @@ def run_command(command: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None  # as a shell counts it: 128 and the number of the signal
+    except BrokenPipeError:  # what reads the output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
     except ValueError as error:
         if "Config group override" not in str(error):  # Hydra's one complaint of a user that is no error of its own
             raise
@@ -43,6 +47,6 @@ def run_command(command: Callable[[], object]) -> None:
 
 def fail(error: Exception) -> NoReturn:
     """Print one line that says what was wrong and exit with 1."""
-    line = str(error) if isinstance(error, InputError) else _hydra_line(error)
+    line = str(error) if isinstance(error, InputError) else hydra_line(error, sys.argv[1:])
     print(f"error: {line}", file=sys.stderr)
     raise SystemExit(1)

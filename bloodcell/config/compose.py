@@ -1,11 +1,97 @@
-"""From what is typed to a config; and how the command was started."""
+"""What is typed, as Hydra reads it; the config composed from it; and how the command was started."""
 
+import os
+import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from bloodcell.common.env import CONF
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+# Keys whose values are text whatever they look like: Hydra would read a folder called 2024 as a number and one called
+# `a,b` as a grid, and stop at `#`, `~`, `=` or an accent.
+PATHS = ("data.root", "data.lineage", "model.weights", "ckpt_path", "init_from", "hydra.run.dir", "hydra.sweep.dir")
+TEXTS = (*PATHS, "name", "data.group_pattern")
+# A value that stands in an environment variable, where it is text: `0.1` is to be a number.
+VARIABLE = re.compile(r"\$\{oc\.env:[^{}]*\}")
+# Hydra's options that a value of their own follows.
+VALUED = (
+    *("-c", "--cfg", "-p", "--package", "-i", "--info", "-cp", "--config-path", "-cn", "--config-name"),
+    *("-cd", "--config-dir", "--experimental-rerun"),
+)
+
+
+def direction(metric: str) -> str:
+    """Tell which way a metric improves: ``min`` for losses and errors, else ``max``."""
+    return "min" if re.match(r"(\w+/)?(loss|log_loss|brier|ece)", metric) else "max"
+
+
+def arranged(words: Sequence[str]) -> list[str]:
+    """Arrange a command line so that Hydra reads it as it is meant: options anywhere, paths as they are.
+
+    Hydra's own parser takes the overrides in one piece only.
+    """
+    options, overrides = list[str](), list[str]()
+    for before, word in zip(["", *words], words, strict=False):
+        (options if word.startswith("-") or before in VALUED else overrides).append(word)
+    sweep = bool({"-m", "--multirun"} & set(options)) or any(
+        word.startswith(("sweep=", "hydra.mode=MULTIRUN")) for word in overrides
+    )
+    return [*(as_typed(word, sweep=sweep) for word in overrides), *options]
+
+
+def as_typed(word: str, *, sweep: bool = False) -> str:
+    """Quote the value of an override if it is text that Hydra would not read as it is.
+
+    Args:
+        word: ``KEY=VALUE``; it comes back unchanged if the key holds no text, and if Hydra reads ``null``, an
+            interpolation or the text itself.
+        sweep: Whether commas separate the values of a grid.
+    """
+    from hydra.core.override_parser.types import Sweep
+    from hydra.errors import HydraException
+
+    key, _, typed = word.partition("=")
+    if key.lstrip("+") not in TEXTS or not typed:
+        return word
+    read: object = ...
+    with suppress(HydraException):
+        read = parsed(word).value()
+    exists = os.path.lexists(typed)
+    if sweep and not exists and not key.startswith("hydra."):
+        if "," in typed and not re.search(r"[\"'(]", typed):
+            return f"{key}={','.join(as_typed(f'{key}={one}').partition('=')[2] for one in typed.split(','))}"
+        if isinstance(read, Sweep):
+            return word
+    if read is None:
+        return word
+    text = read if isinstance(read, str) and not exists else typed
+    if key.lstrip("+") in PATHS and not exists:
+        text = os.path.expanduser(text)  # noqa: PTH111 (leaves ~ alone where there is no such home)
+    return word if text == read else f"{key}={quoted(text)}"
+
+
+def words_of(overrides: Any) -> list[str]:
+    """The overrides in a list of OmegaConf as they were typed: reading its items would resolve what they refer to."""
+    words = OmegaConf.to_container(overrides)
+    assert isinstance(words, list)
+    return [str(word) for word in words]
+
+
+def parsed(word: str) -> "Override":
+    """Parse an override as Hydra does.
+
+    Raises:
+        HydraException: If it is none.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create().parse_override(word)
 
 
 class Start(NamedTuple):
@@ -44,8 +130,11 @@ def still_composed(overrides: Sequence[str]) -> DictConfig | None:
 
 
 def quoted(value: object) -> str:
-    """Quote a value of a Hydra override, so that ``=``, spaces and commas in it are not parsed."""
-    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+    r"""Quote a value of an override, so that Hydra reads it as it is, whatever it holds.
+
+    In Hydra's quotes a backslash is a letter like any other, but for those before a quote.
+    """
+    return "'" + re.sub(r"(\\*)('|$)", lambda end: end[1] * 2 + ("\\'" if end[2] else ""), str(value)) + "'"
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
@@ -58,3 +147,42 @@ def composed(overrides: Sequence[str]) -> DictConfig:
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("train", list(overrides))
+
+
+def resolve(cfg: DictConfig) -> None:
+    """Replace every interpolation in a config by what it leads to, and settle which way the monitored metric improves.
+
+    Args:
+        cfg: The config; Hydra's own part of it stays.
+
+    Raises:
+        OmegaConfBaseException: If an interpolation leads nowhere.
+    """
+    metric = OmegaConf.select(cfg, "monitor.metric")
+    if metric is not None and OmegaConf.select(cfg, "monitor.mode") is None:
+        cfg.monitor.mode = direction(str(metric))
+    _resolve(cfg, "")
+
+
+def _resolve(node: Any, head: str) -> None:
+    raw: Any = OmegaConf.to_container(node, resolve=False)
+    for key in range(len(node)) if isinstance(node, ListConfig) else list(node):
+        where = f"{head}{key}"
+        if where == "hydra":
+            continue
+        if OmegaConf.is_interpolation(node, key):
+            value = node[key]
+            if VARIABLE.fullmatch(raw[key]) and where not in TEXTS:
+                value = _as_hydra_reads(value)
+            node[key] = value
+        if not OmegaConf.is_missing(node, key) and OmegaConf.is_config(node[key]):
+            _resolve(node[key], f"{where}.")
+
+
+def _as_hydra_reads(text: str) -> Any:
+    from hydra.errors import HydraException
+
+    with suppress(HydraException):
+        value = parsed(f"variable={text}").value()
+        return value if isinstance(value, int | float | list | dict | None) else text
+    return text

@@ -1,49 +1,195 @@
-"""TODO config/messages.py."""
+"""What Hydra says of a word it cannot use, as one line that says what to type."""
 
-import difflib
 import re
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import SequenceMatcher
+from typing import Any
 
-from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+import yaml
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from bloodcell.common.env import CONF
+from bloodcell.common.errors import InputError
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where there is libyaml
+NEAR = 0.75  # of difflib's ratio: what is less alike is no slip of the fingers
+# What Hydra has of its own and a user may want; the rest of it is nobody's to change.
+OF_HYDRA = ("hydra.run.dir", "hydra.sweep.dir", "hydra.mode", "hydra/launcher", "hydra/job_logging")
 
 
-def _hydra_line(error: Exception) -> str:
-    text = str(error)
-    if isinstance(error, MissingConfigException) or "Could not find" in text:
-        found = re.search(r"Could not find '?([^'\s]+)'?", text)
-        options = [line.strip() for line in text.split("\n") if line.startswith("\t")]
-        if found:
-            name = found[1].strip("'.")
-            expected = f"one of {', '.join(options)}" if options else "a config file"
-            return f"{name}: expected {expected}, got no such choice; see --help"
-    if isinstance(error, ConfigCompositionException):
-        found = re.search(r"Could not override '([^']+)'", text)
-        if found:
-            near = difflib.get_close_matches(found[1], _known_keys(), n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else "see --cfg job for all keys"
-            return f"{found[1]}: expected a key of the config, got an unknown one; {hint}"
-    if isinstance(error, OverrideParseException):
-        word = getattr(error, "override", "override")
-        return f"{word}: expected KEY=VALUE, got something that cannot be parsed ({' '.join(text.split())[:90]})"
-    cause = error.__cause__
+def hydra_line(error: Exception, typed: Sequence[str]) -> str:
+    """Say in one line what is wrong with a command line and what to type instead.
+
+    Args:
+        error: Raised by Hydra or OmegaConf.
+        typed: The command line.
+    """
+    known = _missing(error) or _unknown(error, typed) or _unreadable(error) or _grid(error) or _lost(error)
+    if known is not None:
+        return str(known)
+    text, cause = str(error), error.__cause__
     whole = f"{text} ({cause})" if cause is not None and str(cause) not in text else text
     return " ".join(whole.split())
 
 
-def _known_keys() -> list[str]:
-    """Every key of every file in ``conf``, dotted, to compare a mistyped one with."""
-    keys = []
+def check_choices(words: Iterable[str]) -> None:
+    """Stop at a group that is given something else than names of choices.
+
+    Raises:
+        InputError: Naming the word.
+    """
+    from bloodcell.config.compose import parsed
+
+    for word in words:
+        key, _, typed = word.partition("=")
+        if key not in groups():
+            continue
+        try:
+            value: Any = parsed(word).value()
+        except HydraException:
+            continue  # Hydra says so in a moment
+        chosen = getattr(value, "list", value)
+        if not all(isinstance(one, str) for one in (chosen if isinstance(chosen, list) else [chosen])):
+            fix = f"write ~{key} to go without" if "null" in typed else "choose one"
+            raise InputError(key, expected=f"a choice of the group: {_choices(key)}", got=typed, fix=fix)
+
+
+def groups() -> list[str]:
+    """List the groups of ``conf``: ``data``, ``optim/scheduler``, ..."""
+    return sorted(str(path.relative_to(CONF)) for path in CONF.glob("[!h]*/**") if path.is_dir())
+
+
+def _choices(group: str) -> str:
+    names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    return ", ".join(name for name in names if not name.startswith("_"))
+
+
+def _missing(error: Exception) -> InputError | None:
+    """A choice, a config or a folder of configs that is not there."""
+    text = str(error)
+    if found := re.search(r"Could not find '([^']+)'", text):
+        group, _, name = found[1].rpartition("/")
+        options = [line.strip() for line in text.split("\n") if line.startswith("\t") and "provider=" not in line]
+        options = [one for one in options if not one.startswith("_")]
+        near = _near(name, options)
+        return InputError(
+            f"{group}={name}" if group else name,
+            expected=f"one of {', '.join(options)}" if options else "a config file",
+            got="no such choice",
+            fix=f"did you mean {group}={near[0]}?" if near else "choose one",
+        )
+    if isinstance(error, MissingConfigException):
+        name = str(error.missing_cfg_file)
+        return InputError(f"--config-name {name}", expected="a config", got="no such file", fix="check the name")
+    if found := re.search(r"Additional config directory '(.+)' not found", text):
+        return InputError(f"--config-dir {found[1]}", expected="a folder", got="no such folder", fix="check the path")
+    return None
+
+
+def _unknown(error: Exception, typed: Sequence[str]) -> InputError | None:
+    """A key that is not in the config, or that ``+`` would add although it is."""
+    text = str(error)
+    if found := re.search(r"Could not (?:override '([^']+)'|delete from config. '([^']+)' does not exist)", text):
+        key = found[1] or found[2]
+        return InputError(key, expected="a key of the config", got="an unknown one", fix=_hint(key, typed))
+    if found := re.search(r"An item is already at '([^']+)'", text):
+        key = found[1]
+        return InputError(f"+{key}", expected="a key to add", got="one of the config", fix=f"write {key}=... without +")
+    return None
+
+
+def _unreadable(error: Exception) -> InputError | None:
+    """A word that is no override."""
+    if not isinstance(error, OverrideParseException):
+        return None
+    word = str(getattr(error, "override", "override"))
+    key, equals, value = word.partition("=")
+    if not equals:
+        return InputError(word, expected="KEY=VALUE", got="a word without =", fix="write both without a space between")
+    fix = f"put text in quotes, as {key}=\"'...'\"" if key else "write a key before ="
+    return InputError(word, expected="KEY=VALUE", got=f"a value that cannot be parsed ({value})", fix=fix)
+
+
+def _grid(error: Exception) -> InputError | None:
+    """Several values where one is wanted, or a grid that only a search can have."""
+    text = str(error)
+    if found := re.search(r"Ambiguous value for argument '(.+)'|Sweep parameters '(.+)' requires", text):
+        word = found[1] or found[2]
+        return InputError(word, expected="one value", got="several", fix="add -m to try each, or write a list as [1,2]")
+    if found := re.search(r"configuration is not supported : '(.+)'", text):
+        return InputError(found[1], expected="one value for all jobs of a sweep", got="several", fix="give one")
+    if "does not support sweep type" in text:
+        return InputError("-m", expected="values to try, as 1,2,3", got="an interval", fix="search it by make search")
+    return None
+
+
+def _lost(error: Exception) -> InputError | None:
+    """An interpolation that leads nowhere."""
+    if not (isinstance(error, OmegaConfBaseException) and error.full_key):
+        return None
+    first = (error.msg or str(error)).split("\n", 1)[0]
+    return InputError(error.full_key, expected="a value that can be had", got=first, fix=f"set {error.full_key}=...")
+
+
+def _hint(key: str, typed: Sequence[str]) -> str:
+    """What to type instead of a key that the config lacks."""
+    if key.startswith("hydra"):
+        near = _near(key, OF_HYDRA)
+        return f"did you mean {' or '.join(near)}?" if near else "see --hydra-help"
+    chosen, anywhere = _keys_of_choices(typed), _keys_of_files()
+    if key in anywhere and key not in chosen:
+        return f"write +{key}=... to add it, what is chosen has none"
+    if near := _near(key, [*chosen, *groups()]):
+        return f"did you mean {' or '.join(near)}?"
+    if near := _near(key, anywhere - chosen):
+        return f"did you mean {' or '.join(f'+{one}' for one in near)}?"
+    return f"see --cfg job for all keys, or write +{key}=... to add it"
+
+
+def _near(word: str, known: Iterable[str]) -> list[str]:
+    """The known words that are most like one: by what follows the section if that is the same, or none was typed."""
+
+    def parts(name: str) -> tuple[str, str]:
+        section, dot, last = re.sub("/", ".", name.lower()).rpartition(".")
+        return section + dot, last
+
+    def alike(one: str) -> float:
+        (section, last), (other, end) = parts(word), parts(one)
+        both = (last, end) if section in ("", other) else (section + last, other + end)
+        return SequenceMatcher(None, *both).ratio()
+
+    scores = {one: alike(one) for one in known if one != word}
+    best = sorted((one for one in scores if scores[one] >= NEAR), key=lambda one: -scores[one])
+    return [one for one in best if scores[one] > scores[best[0]] - 0.1][:3]
+
+
+def _keys_of_choices(typed: Sequence[str]) -> set[str]:
+    """The keys of the config that the typed choices compose."""
+    from bloodcell.config.compose import composed
+
+    try:
+        return set(_keys(composed([word for word in typed if word.partition("=")[0] in groups()])))
+    except (HydraException, OmegaConfBaseException):
+        return _keys_of_files()
+
+
+def _keys_of_files() -> set[str]:
+    """The keys of all files in ``conf``."""
+    keys = set[str]()
     for path in CONF.rglob("*.yaml"):
         group = path.relative_to(CONF).parent.parts
-        prefix = "" if not group or group[0] in {"experiment", "sweep"} else ".".join(group) + "."
-        content = OmegaConf.to_container(OmegaConf.load(path))
-        stack = [(prefix, content)]
-        while stack:
-            head, node = stack.pop()
-            if isinstance(node, dict):
-                for name, value in node.items():
-                    keys.append(head + str(name))
-                    stack.append((head + str(name) + ".", value))
-    return sorted(set(keys))
+        head = "" if not group or group[0] in {"experiment", "sweep"} else ".".join(group) + "."
+        keys |= set(_keys(yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER), head))
+    return {key for key in keys if not key.startswith("hydra")}
+
+
+def _keys(config: Any, head: str = "") -> Iterator[str]:
+    """Dotted keys with a value of their own; what Hydra alone reads is left out."""
+    plain: Any = OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
+    for name, value in plain.items():
+        if isinstance(value, dict):
+            yield from _keys(value, f"{head}{name}.")
+        elif not str(name).startswith("_") and name != "defaults":
+            yield f"{head}{name}"

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
-from bloodcell.common.errors import InputError
+from bloodcell.data.values import check_scaling, check_view
 
 
 class RandomView(v2.Transform):  # type: ignore[misc]  # torchvision has no types
@@ -27,7 +27,7 @@ class RandomView(v2.Transform):  # type: ignore[misc]  # torchvision has no type
         strength: Factor of all these ranges, at least 0; flips stay as they are.
 
     Raises:
-        InputError: If the factor is negative, or turns the zoom into 1 or more.
+        InputError: If a range makes no sense, or the factor turns the zoom into 1 or more.
     """
 
     def __init__(
@@ -40,16 +40,10 @@ class RandomView(v2.Transform):  # type: ignore[misc]  # torchvision has no type
         strength: float = 1.0,
     ) -> None:
         super().__init__()
+        check_view(rotation, zoom, shift, flip, colour, strength)
         self.rotation, self.zoom, self.shift, self.colour = (
             strength * widest for widest in (rotation, zoom, shift, colour)
         )
-        if strength < 0 or self.zoom >= 1:
-            raise InputError(
-                "data.augment.strength",
-                expected="0 or more, and a zoom below 1 with it",
-                got=f"{strength}, a zoom of {self.zoom:g}",
-                fix="lower it",
-            )
         self.flip = flip
         self.generator = torch.Generator()
 
@@ -128,7 +122,11 @@ def scaling(mean: Sequence[float] | None, std: Sequence[float] | None) -> v2.Com
 
     Returns:
         A transform of uint8 (or already float [0, 1]) batches of shape (N, 3, H, W).
+
+    Raises:
+        InputError: If there are not three of them.
     """
+    check_scaling(mean, std)
     steps: list[torch.nn.Module] = [v2.ToDtype(torch.float32, scale=True)]
     if mean is not None:
         steps.append(v2.Normalize(list(mean), list(std) if std is not None else [1.0] * len(mean)))

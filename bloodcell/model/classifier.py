@@ -1,5 +1,6 @@
 """The LightningModule: a net, its loss, its optimizer and its metrics."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -24,6 +25,19 @@ from bloodcell.model.rewrites import faster
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
+class BalancedAccuracy(MulticlassRecall):
+    """Mean recall of the classes that have images, as it is reported of a test.
+
+    torchmetrics' macro recall takes in classes that were predicted although no image is of them, as 0.
+    """
+
+    def compute(self) -> Tensor:
+        """The mean over what has been counted."""
+        right, _, _, missed = self._final_state()
+        images = right + missed
+        return (right[images > 0] / images[images > 0]).mean()
+
+
 def class_metrics(num_classes: int) -> MetricCollection:
     """Metrics over a whole epoch; those without a number of their own share their counts.
 
@@ -32,17 +46,18 @@ def class_metrics(num_classes: int) -> MetricCollection:
 
     Returns:
         Accuracy, macro and per-class precision, recall and F1, and the confusion matrix (rows: truth).
-        Macro recall is the balanced accuracy.
+        Macro recall is the balanced accuracy, over the classes that have images.
     """
     # What is counted is the net's own output: torchmetrics' checks of it would make a GPU wait at every step.
     checks: dict[str, Any] = {"validate_args": False}
     kinds = {"precision": MulticlassPrecision, "recall": MulticlassRecall, "f1": MulticlassF1Score}
-    macro = {f"macro_{name}": kind(num_classes, average="macro", **checks) for name, kind in kinds.items()}
+    over_classes = {**kinds, "recall": BalancedAccuracy}
+    macro = {f"macro_{name}": kind(num_classes, average="macro", **checks) for name, kind in over_classes.items()}
     each = {name: kind(num_classes, average="none", **checks) for name, kind in kinds.items()}
     return MetricCollection(
         {
             "acc": MulticlassAccuracy(num_classes, average="micro", **checks),
-            "balanced_acc": MulticlassRecall(num_classes, average="macro", **checks),
+            "balanced_acc": BalancedAccuracy(num_classes, average="macro", **checks),
             **macro,
             **each,
             "confusion": MulticlassConfusionMatrix(num_classes, **checks),
@@ -103,10 +118,12 @@ class CellClassifier(L.LightningModule):
         self.loss = nn.CrossEntropyLoss(weight)
         stages = ("train", "val", "test")
         self._metrics = nn.ModuleDict({stage_key(stage): class_metrics(len(classes)) for stage in stages})
-        self._losses = nn.ModuleDict({stage_key(stage): MeanMetric() for stage in stages})
+        # A batch with a loss of NaN makes the mean NaN: by default torchmetrics would leave it out.
+        self._losses = nn.ModuleDict({stage_key(stage): MeanMetric(nan_strategy=math.nan) for stage in stages})
         self.confusion: dict[str, Tensor] = {}
         self.seen: dict[str, Tensor] = {}
         self._seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
+        self._validated: int | None = None  # the last epoch that was: not every one has to be
 
     def metrics(self, stage: str) -> MetricCollection:
         """The counts of a stage (``train``, ``val`` or ``test``)."""
@@ -158,12 +175,13 @@ class CellClassifier(L.LightningModule):
         """Log the epoch's metrics under ``train/``; step a plateau schedule."""
         self._log_epoch("train")
         scheduler = self.lr_schedulers()
-        if isinstance(scheduler, ReduceLROnPlateau):
+        if isinstance(scheduler, ReduceLROnPlateau) and self._validated == self.current_epoch:
             scheduler.step(float(self.trainer.callback_metrics[self.monitor]))
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's metrics under ``val/``."""
         self._log_epoch("val")
+        self._validated = self.current_epoch
 
     def on_test_epoch_end(self) -> None:
         """Log the metrics under ``test/``."""

@@ -14,8 +14,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from bloodcell.common.env import SWEPT
-from bloodcell.config.compose import quoted
-from bloodcell.sweeps.names import REPEATED, job_name, slug
+from bloodcell.common.errors import InputError
+from bloodcell.config.command import fail
+from bloodcell.config.compose import quoted, words_of
+from bloodcell.sweeps.names import REPEATED, job_name, resolved, slug
 from bloodcell.tracking.status import DONE, read_status
 
 
@@ -46,16 +48,21 @@ class Launch(Callback):
             return  # another sweeper tells its jobs as it goes
         params = config.hydra.sweeper.params or {}
         loader = GlobalHydra.instance().config_loader()
-        typed = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
+        typed = [*(f"{key}={value}" for key, value in params.items()), *words_of(config.hydra.overrides.task)]
         try:
             words = OverridesParser.create(loader).parse_overrides(typed)
             (batch,) = BasicSweeper.split_arguments(words, None)
+            if not batch:
+                fail(InputError("-m", expected="values to try", got="a grid without any", fix="give some, as seed=0,1"))
             typed_keys = [word.get_key_element() for word in words]
             swept = [word.get_key_element() for word in words if word.is_sweep_override()]
             varied = list(dict.fromkeys([*params, *swept, *(key for key in REPEATED if key in typed_keys)]))
-            _settle_directory(
-                config, [word for word in batch[0] if word.partition("=")[0] not in (*varied, "name")], varied
-            )
+            fixed = [word for word in batch[0] if word.partition("=")[0] not in (*varied, "name")]
+            if any("$" in word for word in fixed):
+                ends = [loader.load_sweep_config(config, list(batch[end])) for end in (0, -1)]
+                both = ([resolved(word, end) for word in fixed] for end in ends)
+                fixed = [one for one, other in zip(*both, strict=True) if one == other]  # else no two jobs share it
+            _settle_directory(config, fixed, varied)
             Launch.jobs = tuple(_jobs(config, loader, batch, varied))
         except (HydraException, ValueError):
             return  # the sweeper says the same in a moment
@@ -74,7 +81,7 @@ def _jobs(config: DictConfig, loader: ConfigLoader, batch: Sequence[Sequence[str
     for overrides in track(batch, "composing the jobs", console=shown, transient=True, disable=len(batch) < 20):
         cfg = loader.load_sweep_config(config, list(overrides))
         run_dir = Path(cfg.hydra.sweep.dir) / cfg.hydra.sweep.subdir
-        values = dict(word.split("=", 1) for word in overrides if "=" in word)
+        values = dict(resolved(word, cfg).split("=", 1) for word in overrides if "=" in word)
         jobs[run_dir] = Job(run_dir, {key: values[key] for key in varied if key in values})
     return list(jobs.values())
 

@@ -1,6 +1,7 @@
 """TODO sweeps/names.py."""
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
 from bloodcell.common.env import SWEPT
+from bloodcell.config.compose import resolve
 
 SLUG = 100  # letters; with the hash a file name stays well below the 255 that file systems take
 
@@ -55,14 +57,23 @@ def job_name(words: Sequence[str], varied: str, *, _root_: DictConfig) -> str:
         _root_: The composed config, given by OmegaConf.
 
     Returns:
-        For example ``lr_0.01-seed_1-5f3a90c1``: the same config has the same name, however it was typed, and another
-        default in ``conf`` makes another name. If the folder of the sweep has the config by another readable part,
-        that one.
+        For example ``lr_0.01-seed_1-5f3a90c1``: the same config, interpolations resolved, has the same name, however
+        it was typed, and another default in ``conf`` makes another name. If the folder of the sweep has the config by
+        another readable part, that one.
     """
-    content = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
-    digest = hashlib.sha256(OmegaConf.to_yaml(content, sort_keys=True).encode()).hexdigest()[:8]
+    whole = _root_.copy()
+    resolve(whole)
+    content = OmegaConf.to_container(OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"]))
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
     folder = OmegaConf.select(_root_, "hydra.sweep.dir")
     if folder and (known := sorted(Path(folder).glob(f"*{digest}"))):
         return known[0].name
-    readable = slug([word for word in words if word.lstrip("+~").partition("=")[0] in varied.split()])
+    chosen = [word for word in words if word.lstrip("+~").partition("=")[0] in varied.split()]
+    readable = slug([resolved(word, _root_) for word in chosen])
     return f"{readable}-{digest}" if readable else digest
+
+
+def resolved(word: str, config: DictConfig) -> str:
+    """An override with the value that it has in the config, if it was typed as an interpolation."""
+    key, _, value = word.partition("=")
+    return f"{key}={OmegaConf.select(config, key.lstrip('+~'))}" if "$" in value else word

@@ -69,7 +69,8 @@ def _report(jobs: Sequence[Job], metric: str) -> bool:
     """Print a table of all jobs.
 
     Returns:
-        Whether none failed and none is left to do; a job that another process is at is that one's to report.
+        Whether none failed or diverged and none is left to do; a job that another process is at is that one's to
+        report.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -89,11 +90,11 @@ def _report(jobs: Sequence[Job], metric: str) -> bool:
         if not Launch.tested:
             print("the test images were not looked at; to test a chosen job once: make evaluate RUN=DIR")
         print(f"settings over seeds and folds: make runs ARGS={jobs[0].run_dir.parent}", flush=True)
-    return set(counts) <= {*DONE, "running"}
+    return set(counts) <= {"ok", "pruned", "running"}
 
 
 def _outcome(run_dir: Path, metric: str) -> tuple[str, str]:
     """The metric of a finished job and how long it took, for the table."""
     metrics, record = read_json(run_dir / "metrics.json"), read_json(run_dir / "manifest.json")
-    value = f"{metrics[metric]:.4f}" if metric in metrics else ""
+    value = f"{metrics[metric]:.4f}" if metrics.get(metric) is not None else ""
     return value, str(timedelta(seconds=round(record.get("wall_seconds", 0))))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bloodcell.common.env import CONF
 from bloodcell.common.errors import InputError
+from bloodcell.config.compose import as_typed, direction
 from bloodcell.sweeps.names import slug
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def read_space(words: Sequence[str]) -> Space:
 
     if not any(word.startswith("sweep=") for word in words) and not any(map(_is_sweep, words)):
         words = [*words, "sweep=search"]
+    words = [as_typed(word, sweep=True) for word in words]
     # The last one of a key holds, as Hydra has it. What chooses a setting leaves the test images alone.
     last = {"test": "test=false", **{word.partition("=")[0]: word for word in words}}
     fixed = [word for word in last.values() if not _is_sweep(word)]
@@ -59,7 +61,7 @@ def read_space(words: Sequence[str]) -> Space:
         / f"{cfg.name}-search"
         / (slug([word for word in fixed if not word.startswith(("name=", "test="))]) or "defaults")
     )
-    return Space(fixed, axes, cfg.monitor.metric, cfg.monitor.mode, folder)
+    return Space(fixed, axes, cfg.monitor.metric, cfg.monitor.mode or direction(cfg.monitor.metric), folder)
 
 
 def _is_sweep(word: str) -> bool:

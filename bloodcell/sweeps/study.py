@@ -80,7 +80,7 @@ def _try(study: "optuna.Study", space: Space, trial: "optuna.Trial", prune: bool
     while (status := read_status(run_dir))["state"] == "running":
         time.sleep(1)  # the same proposal, which another process is at: its value is this one's too
     found = read_json(run_dir / "metrics.json") if status["state"] == "ok" else {}
-    if space.metric in found:
+    if found.get(space.metric) is not None:
         study.tell(trial, float(found[space.metric]))
         return ""
     study.tell(trial, state=TrialState.PRUNED if status["state"] == "pruned" else TrialState.FAIL)

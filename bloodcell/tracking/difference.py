@@ -96,8 +96,8 @@ def metrics_agreement(before: dict[str, Any], after: dict[str, Any]) -> tuple[st
         and (name, before, after) of each of those.
     """
     numbers = [name for name, value in before.items() if "/" in name and isinstance(value, int | float)]
-    missing = [name for name in numbers if name not in after]
-    shares = [name for name in numbers if name.partition("/")[2] in COMPARED and name in after]
+    missing = [name for name in numbers if not isinstance(after.get(name), int | float)]
+    shares = [name for name in numbers if name.partition("/")[2] in COMPARED and name not in missing]
     rows = [(name, float(before[name]), float(after[name])) for name in shares]
     if not missing and all(before[name] == after[name] for name in numbers):
         return "identical", rows

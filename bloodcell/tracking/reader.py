@@ -128,7 +128,7 @@ def read_run(path: Path) -> Run:
         record,
         _read_json(path / "manifest.json"),
         status,
-        dict(_flat(config)) if isinstance(config, dict) else {},
+        _resolved(dict(_flat(config)), words) if isinstance(config, dict) else {},
     )
 
 
@@ -160,7 +160,7 @@ def _read_yaml(path: Path, otherwise: Any) -> Any:
 
 def _numbers(path: Path, record: dict[str, Any]) -> dict[str, float]:
     """The metrics of a record that are numbers."""
-    found = {name: value for name, value in record.items() if "/" in name}
+    found = {name: value for name, value in record.items() if "/" in name and value is not None}  # null: undefined
     good = {name: float(value) for name, value in found.items() if _is_number(value)}
     bad = sorted(found.keys() - good.keys())
     if bad:
@@ -179,6 +179,19 @@ def _flat(config: dict[str, Any], head: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{head}{key}.")
         else:
             yield f"{head}{key}", value
+
+
+def _resolved(config: dict[str, Any], words: list[str]) -> dict[str, Any]:
+    """A flat config in which keys that refer to another one have its value, as earlier versions left them.
+
+    ``data.seed`` is the run's seed unless it was typed, and no key of its own then.
+    """
+    found = {
+        key: config.get(value[2:-1], value) if str(value).startswith("${") else value for key, value in config.items()
+    }
+    if not any(word.lstrip("+").startswith("data.seed=") for word in words):
+        found.pop("data.seed", None)
+    return found
 
 
 def _below(content: dict[str, Any], *keys: str) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def _of_versions(runs: Sequence[Run]) -> list[str]:
 
 def _troubles(runs: Sequence[Run], most: int) -> list[str]:
     """A line for each run without a result: the epoch it is in, or why it ended."""
-    without = [run for run in runs if run.state in ("running", "failed", "interrupted")]
+    without = [run for run in runs if run.state in ("running", "failed", "interrupted", "diverged")]
     lines = [f"{run.progress}: {run.path}{': ' + run.why if run.why else ''}" for run in without[:most]]
     more = len(without) - most
     return [*lines, f"and {more} more without a result: --each names them."] if more > 0 else lines

@@ -10,8 +10,8 @@ from filelock import FileLock, Timeout
 from bloodcell.common.files import read_json, write_json
 from bloodcell.tracking.manifest import now
 
-STATES = ("ok", "failed", "interrupted", "running", "pruned")
-DONE = ("ok", "pruned")  # states that are not run again
+STATES = ("ok", "failed", "interrupted", "running", "pruned", "diverged")
+DONE = ("ok", "pruned", "diverged")  # states that are not run again: they would end so again
 LOCK = ".lock"
 PATIENCE = 2.0  # seconds; whoever asks whether a directory is claimed holds its lock for an instant
 

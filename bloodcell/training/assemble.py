@@ -1,5 +1,6 @@
 """From a config to objects: the data, the classifier, the trainer."""
 
+import copy
 import logging
 import sys
 import warnings
@@ -11,6 +12,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from omegaconf import DictConfig
+from torch import nn
 
 from bloodcell.common.env import waiting
 from bloodcell.common.errors import InputError
@@ -19,9 +21,11 @@ from bloodcell.data.datamodule import CellImages
 from bloodcell.data.describe import DataDescription
 from bloodcell.model.classifier import CellClassifier
 from bloodcell.model.weights import load_matching
+from bloodcell.training.divergence import StopsWhenDiverged
 from bloodcell.training.loggers import make_logger
-from bloodcell.training.machine import choose_precision, keep_freed_memory
+from bloodcell.training.machine import TRAINS, choose_precision, find_device, keep_freed_memory
 from bloodcell.training.recorder import RunRecorder
+from bloodcell.training.values import precision_of, unvalidated
 
 
 def quiet() -> None:
@@ -49,12 +53,23 @@ def settle(cfg: DictConfig) -> str:
 
     Returns:
         What was chosen and why, in one line.
+
+    Raises:
+        InputError: If the machine has no such device, or it does not train so.
     """
     keep_freed_memory()
-    precision, why = cfg.trainer.precision, "as the config says"
+    device = find_device(cfg.trainer.accelerator)
+    precision, why = precision_of(cfg.trainer.precision), "as the config says"
     if precision == "auto":
-        precision, why = choose_precision(cfg.trainer.accelerator)
-        cfg.trainer.precision = precision
+        precision, why = choose_precision(device)
+    if precision not in TRAINS[device]:
+        raise InputError(
+            "trainer.precision",
+            expected=f"auto, {' or '.join(TRAINS[device])} on a device of type {device}",
+            got=precision,
+            fix="choose one",
+        )
+    cfg.trainer.precision = precision
     if cfg.trainer.gradient_clip_val is not None and "fused" in cfg.optim.optimizer:
         cfg.optim.optimizer.fused = False  # Lightning clips no gradients that a fused optimizer may scale by itself
     chosen = "".join(f", {name}={value}" for name, value in waiting().items())
@@ -99,6 +114,7 @@ def make_classifier(cfg: DictConfig, data: CellImages) -> CellClassifier:
             got=str(cfg.monitor.metric),
             fix="correct it",
         )
+    check_smallest_batch(net, data)
     try:
         classifier.optimizer(net.parameters(), lr=cfg.optim.lr)
     except (TypeError, ValueError) as error:
@@ -111,10 +127,31 @@ def make_classifier(cfg: DictConfig, data: CellImages) -> CellClassifier:
     return classifier
 
 
+def check_smallest_batch(net: nn.Module, data: CellImages) -> None:
+    """Stop if the last batch of an epoch is a single image and the net cannot learn from one.
+
+    Batch normalisation of a layer that has shrunk to one pixel has one value a channel then, and no variance.
+
+    Raises:
+        InputError: With the sizes that leave no single image.
+    """
+    images, size = len(data.split.train), data.batch_size
+    if images == 0 or images % size != 1 % size:
+        return
+    try:
+        copy.deepcopy(net).train()(torch.zeros(1, 3, *data.image_size))
+    except ValueError as error:
+        fit = next(other for other in range(size + 1, images + size + 2) if images % other != 1)
+        raise InputError(
+            "data.batch_size",
+            expected=f"no batch of a single image: {str(error).rstrip('.')}",
+            got=f"{images} training images in batches of {size}",
+            fix=f"set data.batch_size={fit}",
+        ) from error
+
+
 def class_weights(choice: str | None, data: CellImages) -> list[float] | None:
     """Weight the classes in the loss: ``balanced`` is n / (classes * n of the class), as in scikit-learn."""
-    if choice not in (None, "balanced"):
-        raise InputError("optim.class_weights", expected="null or balanced", got=str(choice), fix="choose one")
     if choice is None:
         return None
     counts = data.index.counts(data.split.train)
@@ -139,12 +176,7 @@ def make_trainer(
         run_dir: Where everything is written.
         callbacks: Further ones, before all others.
         graph: Whether TensorBoard gets the graph of the net.
-
-    Raises:
-        InputError: If a device is asked for that is not there.
     """
-    if cfg.trainer.accelerator in ("cuda", "gpu") and not torch.cuda.is_available():
-        raise InputError("trainer=gpu", expected="a CUDA device", got="none", fix="use trainer=cpu")
     checkpoints, metric, mode = run_dir / "checkpoints", cfg.monitor.metric, cfg.monitor.mode
     val_name = "validation" if data.split.choice else "test (also the validation curve)"
     net_name = cfg.model.get("name") or cfg.model._target_.rpartition(".")[2]
@@ -152,10 +184,11 @@ def make_trainer(
     ours: list[Callback] = [
         *callbacks,
         recorder,
+        StopsWhenDiverged(checkpoints, data.index),
         # At the end of the epoch, when all of its state has settled: what a resumed run starts from.
         ModelCheckpoint(checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False),
     ]
-    if data.split.choice:
+    if data.split.choice and unvalidated(cfg.trainer) is None:
         ours.append(ModelCheckpoint(checkpoints, "best", metric, mode=mode, enable_version_counter=False))
     if cfg.early_stopping is not None:
         ours.append(EarlyStopping(metric, patience=cfg.early_stopping, mode=mode))

@@ -16,36 +16,6 @@ from bloodcell.tracking.status import is_inside
 from bloodcell.training.devices import check_processes
 
 
-def check_values(cfg: DictConfig) -> None:
-    """Stop in one line at a value of the root config that could only fail later, or never.
-
-    Raises:
-        InputError: Naming the key.
-    """
-
-    def whole(value: object, least: int) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-    patience, epochs = cfg.early_stopping, cfg.trainer.max_epochs
-    rules: list[tuple[str, object, bool, str]] = [
-        ("seed", cfg.seed, whole(cfg.seed, 0), "a whole number, 0 or more"),
-        ("report", cfg.report, cfg.report in ("best", "last", None), "best, last or null"),
-        ("test", cfg.test, isinstance(cfg.test, bool), "true or false"),
-        ("monitor.mode", cfg.monitor.mode, cfg.monitor.mode in ("max", "min"), "max or min"),
-        ("early_stopping", patience, patience is None or whole(patience, 1), "null or a number of epochs"),
-        ("trainer.max_epochs", epochs, whole(epochs, 1), "a positive whole number"),
-        (
-            "optim.lr",
-            cfg.optim.lr,
-            isinstance(cfg.optim.lr, int | float) and cfg.optim.lr > 0,
-            "a positive number",
-        ),
-    ]
-    for key, value, good, expected in rules:
-        if not good:
-            raise InputError(key, expected=expected, got=repr(value), fix=f"set {key}=...")
-
-
 def check_before_fit(
     cfg: DictConfig, trainer: L.Trainer, data: CellImages, about: DataDescription, run_dir: Path
 ) -> None:

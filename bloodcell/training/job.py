@@ -3,6 +3,7 @@
 import logging
 import shutil
 import signal
+import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from bloodcell.common.errors import InputError, Pruned
+from bloodcell.common.errors import Diverged, InputError, Pruned
 from bloodcell.config.command import fail
 from bloodcell.tracking.status import DONE, LOCK, claim, is_inside, read_status, write_status
 from bloodcell.training.restore import keep_config
@@ -34,6 +35,9 @@ def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> dict[
             check_place(cfg, run_dir, ours)
             try:
                 return train(cfg, run_dir, overrides)
+            except Diverged as why:
+                record_divergence(run_dir, why)
+                raise
             except InputError:
                 raise
             except BaseException as error:
@@ -56,7 +60,10 @@ def run_beside(cfg: DictConfig, run_dir: Path, overrides: Sequence[str], rank: i
         return train(cfg, run_dir, overrides)
     except BaseException as error:
         if read_status(run_dir)["state"] == "running":
-            record_failure(run_dir, error, rank)
+            if isinstance(error, Diverged):
+                record_divergence(run_dir, error, rank)
+            else:
+                record_failure(run_dir, error, rank)
         if isinstance(error, InputError):
             fail(error)
         raise
@@ -116,6 +123,10 @@ def run_once(
             write_status(run_dir, "pruned", error=str(why))
             log.info("pruned: %s", why)
             return {}
+        except Diverged as why:
+            record_divergence(run_dir, why)
+            log.error("diverged: %s", why)
+            return {}
         except BaseException as error:
             keep_config(run_dir, cfg, overrides)
             record_failure(run_dir, error)
@@ -124,6 +135,12 @@ def run_once(
             return {}
         finally:
             release()
+
+
+def record_divergence(run_dir: Path, why: Diverged, rank: int = 0) -> None:
+    """Write that a run diverged, when, and where the last good weights are."""
+    which = {"process": rank} if rank else {}
+    write_status(run_dir, "diverged", **which, epoch=why.epoch, checkpoint=why.checkpoint, error=str(why))
 
 
 def record_failure(run_dir: Path, error: BaseException, rank: int = 0) -> None:
@@ -166,8 +183,9 @@ def clear(run_dir: Path) -> None:
 def release() -> None:
     """Leave nothing behind for the next job of a sweep in the same process."""
     import gc
-    import sys
 
+    if "torch" not in sys.modules:
+        return  # nothing was begun
     import torch
 
     if wandb := sys.modules.get("wandb"):

@@ -6,10 +6,35 @@ from typing import Literal
 
 import torch
 
+from bloodcell.common.errors import InputError
+
 # Parameters of glibc's mallopt (malloc.h).
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+
+# What trains on a device; 16-mixed on a CPU, Lightning would turn into bf16-mixed.
+TRAINS: dict[str, tuple[Precision, ...]] = {
+    "cpu": ("32-true", "bf16-mixed"),
+    "cuda": ("32-true", "bf16-mixed", "16-mixed"),
+    "mps": ("32-true",),
+}
+
+
+def find_device(accelerator: str) -> str:
+    """Find which of ``cpu``, ``cuda`` and ``mps`` an accelerator of Lightning's is on this machine.
+
+    Raises:
+        InputError: If there is no such device.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    wanted = {"auto": ("cuda", "mps", "cpu"), "gpu": ("cuda", "mps")}.get(accelerator, (accelerator,))
+    for name in wanted:
+        if there[name]:
+            return name
+    said = {"gpu": "a GPU", "cuda": "a CUDA device", "mps": "Apple's MPS device"}[accelerator]
+    raise InputError(f"trainer.accelerator={accelerator}", expected=said, got="none", fix="use trainer=cpu")
 
 
 def choose_precision(accelerator: str) -> tuple[Precision, str]:
@@ -18,7 +43,7 @@ def choose_precision(accelerator: str) -> tuple[Precision, str]:
     Weights, their updates and the loss stay in float32 in all of them (mixed precision).
 
     Args:
-        accelerator: ``cpu`` or one of Lightning's names for another.
+        accelerator: ``cpu``, ``cuda`` or ``mps``.
 
     Returns:
         Lightning's name of the precision, and why.
@@ -27,6 +52,8 @@ def choose_precision(accelerator: str) -> tuple[Precision, str]:
         if bf16_on_cpu():
             return "bf16-mixed", "the processor multiplies in bfloat16"
         return "32-true", "the processor has no bfloat16 units"
+    if accelerator == "mps":
+        return "32-true", "nothing else was tried on MPS"
     if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
         return "bf16-mixed", "the GPU multiplies in bfloat16"
     return "16-mixed", "the GPU has no bfloat16 units"

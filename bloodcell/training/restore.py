@@ -5,14 +5,14 @@ from contextlib import suppress
 from inspect import signature
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_text
-from bloodcell.config.compose import composed, quoted, still_composed
+from bloodcell.config.compose import as_typed, composed, parsed, quoted, still_composed
 from bloodcell.config.kept import ALL_PARTS, check_config, read_kept_config, read_kept_words
 from bloodcell.tracking.status import is_inside
 
@@ -39,7 +39,7 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
         InputError: If the directory is no run, or has no checkpoint yet.
     """
     named = [word for word in arguments if word.startswith("ckpt_path=")]
-    run_dir = Path(named[-1].partition("=")[2]) if named else None
+    run_dir = Path(str(parsed(named[-1]).value())) if named else None
     if run_dir is None or not run_dir.is_dir():
         return list(arguments)
     if {"-m", "--multirun"} & set(arguments):
@@ -92,7 +92,7 @@ def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
         if not word.startswith("data.") or "=" not in word:
             raise InputError(word, expected="data.KEY=VALUE", got="something else", fix="see --help")
         try:
-            cfg.merge_with_dotlist([word])
+            OmegaConf.update(cfg, word.partition("=")[0], parsed(as_typed(word)).value())
         except OmegaConfBaseException as error:
             keys = ", ".join(f"data.{key}" for key in cfg.data)
             raise InputError(word, expected=f"one of {keys}", got="an unknown key", fix="correct it") from error
@@ -170,11 +170,21 @@ def with_todays_keys(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         return cfg
     whole = OmegaConf.merge(today, cfg)
     assert isinstance(whole, DictConfig)
-    if (now := OmegaConf.to_yaml(today, sort_keys=True)) != OmegaConf.to_yaml(whole, sort_keys=True):
-        then = OmegaConf.to_yaml(whole, sort_keys=True).splitlines()
-        changed = [line.strip() for line in then if line not in now.splitlines()]
+    now, then = (
+        OmegaConf.to_yaml(OmegaConf.create(one), sort_keys=True)
+        for one in (_followed(OmegaConf.to_container(today), OmegaConf.to_container(whole)), whole)
+    )
+    if now != then:
+        changed = [line.strip() for line in then.splitlines() if line not in now.splitlines()]
         print(f"note: conf says otherwise today; used as it was then: {'; '.join(changed)}")
     return whole
+
+
+def _followed(today: Any, whole: Any, key: str = "") -> Any:
+    """Today's config; what follows another key in it, a run has kept as the value that it had."""
+    if isinstance(today, dict) and isinstance(whole, dict):
+        return {name: _followed(value, whole.get(name), name) for name, value in today.items()}
+    return whole if "${" in str(today) or (key == "mode" and today is None) else today
 
 
 def keep_config(run_dir: Path, cfg: DictConfig, overrides: Sequence[str]) -> None:

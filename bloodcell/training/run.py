@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from bloodcell.common.files import write_json
+from bloodcell.config.compose import resolve
 from bloodcell.tracking.manifest import manifest
 from bloodcell.tracking.status import write_status
+from bloodcell.training import values
 from bloodcell.training.restore import find_checkpoint, keep_config, seen_before
 
 if TYPE_CHECKING:  # torch takes seconds to import: what is refused by its words must not wait for it
@@ -46,6 +48,9 @@ def train(
     Raises:
         InputError: If the config or the data cannot be used; before anything is written.
     """
+    resolve(cfg)
+    values.check_values(cfg)  # before torch is imported, which takes seconds
+
     import lightning as L
 
     from bloodcell.data.describe import describe
@@ -58,7 +63,6 @@ def train(
     from bloodcell.training.sharing import ShareProcessor
 
     started = time.perf_counter()
-    checks.check_values(cfg)
     quiet()
     composed, cfg = cfg, cfg.copy()  # what is left to the machine is settled in the copy
     arithmetic = settle(cfg)
@@ -138,10 +142,15 @@ def result_of(
     return measure(tester, classifier, data, collector, checkpoint, validate=data.split.choice, test=cfg.test)
 
 
-def find_lr(trainer: "L.Trainer", classifier: "CellClassifier", data: "CellImages") -> float:
-    """Search a learning rate by Lightning's range test and set it."""
+def find_lr(trainer: "L.Trainer", classifier: "CellClassifier", data: "CellImages") -> float | None:
+    """Search a learning rate by Lightning's range test and set it; none may be found."""
     from lightning.pytorch.tuner.tuning import Tuner
 
-    Tuner(trainer).lr_find(classifier, data, attr_name="lr")
-    print(f"learning rate found: {classifier.lr:.2g}")
-    return classifier.lr
+    found = Tuner(trainer).lr_find(classifier, data, attr_name="lr", update_attr=False)
+    rate = found.suggestion() if found is not None else None
+    if rate is None:
+        print(f"lr_find: none found, too few finite losses; optim.lr={classifier.lr:.2g} is used")
+        return None
+    print(f"learning rate found: {rate:.2g}")
+    classifier.lr = rate
+    return rate

@@ -58,7 +58,7 @@ def test_a_grid_with_failing_jobs_ends_with_all_results_and_runs_only_those_agai
     grid = (*SMOKE, "optim.lr=0.001,0.01,0.1", "seed=0,1,2", "-m")
     with monkeypatch.context() as patch:
         patch.setattr(RunRecorder, "on_train_epoch_start", breaks)
-        patch.setattr("bloodcell.training.checks.check_values", lambda cfg: refuse(cfg))
+        patch.setattr("bloodcell.training.values.check_values", lambda cfg: refuse(cfg))
         with pytest.raises(SystemExit, match="1"):
             train(*grid)
     first = capsys.readouterr().out
@@ -304,3 +304,43 @@ def test_many_jobs_in_one_process_keep_its_size(cells: Path, tmp_path: Path) -> 
     )
     assert float(done.stdout.split("GROWTH")[1]) < 50, "MB after the fifth job"
     assert len(jobs_of(tmp_path)) == 30
+
+
+def test_jobs_are_known_by_what_their_interpolations_lead_to(
+    train: Train, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bloodcell.tracking.reader import read_runs
+    from bloodcell.tracking.settings import split_settings
+
+    grid = (
+        "optim.lr=${oc.env:RATE},0.1",
+        "optim.optimizer.weight_decay=${optim.lr}",
+        *SMOKE,
+        "trainer.max_epochs=1",
+    )
+    base = (*TINY, "data.root=${oc.env:CELLS}")
+    monkeypatch.setenv("CELLS", str(cells))
+    for rate, line in (("0.01", "sweep: 2 ok"), ("0.01", "2 done before"), ("0.02", "1 done before")):
+        monkeypatch.setenv("RATE", rate)
+        train(*grid, "-m", base=base)
+        assert line in (said := capsys.readouterr().out)
+        assert "sweep: 2 ok" in said
+    (folder,) = tmp_path.glob("runs/tiny-sweep/*")
+    assert f"root_{cells.name}" in folder.name
+    assert sorted(name.rpartition("-")[0] for name in jobs_of(tmp_path)) == ["lr_0.01", "lr_0.02", "lr_0.1"]
+    for job in jobs_of(tmp_path).values():
+        assert "${" not in (job / ".hydra" / "config.yaml").read_text()
+    settings = split_settings(read_runs(folder))
+    assert sorted(setting.shown["optim.lr"] for setting in settings) == ["0.01", "0.02", "0.1"]
+
+
+def test_a_job_that_diverges_says_so_and_is_not_run_again(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = ("optim=sgd", "~optim/scheduler", "optim.lr=1e30,1e-3", *SMOKE, "-m")
+    for line in ("2 jobs in", ", 2 done before"):
+        with pytest.raises(SystemExit, match="1"):
+            train(*grid)
+        assert line in (said := capsys.readouterr().out)
+        assert "1 diverged" in said
+    assert sorted(states_of(tmp_path).values()) == ["diverged", "ok"]

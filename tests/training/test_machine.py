@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from bloodcell.common.errors import InputError
+from bloodcell.config.compose import composed
 from bloodcell.training import machine
+from bloodcell.training.assemble import settle
 from tests.helpers import TINY
 
 
@@ -19,6 +22,35 @@ def test_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> Non
     for has, wanted in ((True, "bf16-mixed"), (False, "32-true")):
         monkeypatch.setattr(machine, "bf16_on_cpu", lambda has=has: has)
         assert machine.choose_precision("cpu")[0] == wanted
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="there is a GPU")
+def test_an_accelerator_is_what_the_machine_has_of_it() -> None:
+    assert machine.find_device("auto") == machine.find_device("cpu") == "cpu"
+    for name in ("gpu", "cuda", "mps"):
+        with pytest.raises(InputError, match=f"trainer.accelerator={name}: expected .*, got none; use trainer=cpu"):
+            machine.find_device(name)
+
+
+@pytest.mark.parametrize(
+    ("words", "precision"),
+    [
+        ("trainer.accelerator=auto trainer.precision=32", "32-true"),
+        ("trainer.accelerator=cpu trainer.precision=bf16", "bf16-mixed"),
+        ("trainer.accelerator=auto trainer.precision=auto", machine.choose_precision("cpu")[0]),
+        ("trainer.accelerator=auto trainer.precision=16-mixed", None),
+        ("trainer.accelerator=auto trainer.precision=16", None),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="there is a GPU")
+def test_a_precision_has_its_full_name_or_is_refused(words: str, precision: str | None) -> None:
+    cfg = composed(words.split())
+    if precision is None:
+        with pytest.raises(InputError, match=r"trainer\.precision: expected auto, 32-true or bf16-mixed"):
+            settle(cfg)
+    else:
+        settle(cfg)
+        assert cfg.trainer.precision == precision
 
 
 @pytest.mark.parametrize("has", [True, False])

@@ -8,6 +8,7 @@ from sklearn import metrics as reference
 from bloodcell.evidence.calibration import probability_scores
 from bloodcell.evidence.intervals import recall_intervals, wilson
 from bloodcell.evidence.per_class import class_results
+from bloodcell.evidence.scores import score
 from bloodcell.model.classifier import class_metrics
 
 
@@ -33,6 +34,27 @@ def test_batches_add_up_to_scikit_learn(answers: tuple[np.ndarray, np.ndarray]) 
         score = getattr(reference, f"{name}_score")
         assert found[f"macro_{name}"].item() == pytest.approx(score(labels, said, average="macro"), abs=1e-6)
         assert found[name].numpy() == pytest.approx(score(labels, said, average=None), abs=1e-6)
+
+
+@pytest.mark.parametrize("absent", [[0], [3], [1, 2]])
+def test_classes_without_images_are_left_out_of_the_mean(
+    answers: tuple[np.ndarray, np.ndarray], absent: list[int]
+) -> None:
+    """What chooses an epoch is what is reported of it, though classes be predicted of which there is no image."""
+    labels, shares = answers
+    there = ~np.isin(labels, absent)
+    labels, shares = labels[there], shares[there]
+    said = shares.argmax(axis=1)
+    assert set(said) & set(absent)
+    metrics = class_metrics(4)
+    metrics.update(torch.tensor(shares), torch.tensor(labels))
+    found = metrics.compute()
+    mean = reference.recall_score(labels, said, labels=np.unique(labels), average="macro")
+    own = np.arange(len(labels)).astype(str)
+    reported = score(labels, shares, own, list("abcd")).values["balanced_acc"]
+    assert (
+        found["balanced_acc"].item() == found["macro_recall"].item() == pytest.approx(mean) == pytest.approx(reported)
+    )
 
 
 def test_table_agrees_with_scikit_learn(answers: tuple[np.ndarray, np.ndarray]) -> None:
