@@ -1,0 +1,1 @@
+"""Questions asked with all of the other rooms, and their answers."""
