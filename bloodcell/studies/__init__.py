@@ -1,1 +1,1 @@
-"""A question and its answer, with all of the other rooms but sweeps."""
+"""Questions asked with all of the other rooms, and their answers."""

@@ -9,7 +9,7 @@ from bloodcell.common.console import progress_bar
 from bloodcell.common.files import read_json, write_json, write_text
 from bloodcell.studies.ladder.controls import neighbour_tests
 from bloodcell.studies.ladder.rows import RUNG_NAMES, ladder_rows, ladder_table, read_tested
-from bloodcell.studies.ladder.trainings import CNN, check_same_overrides, run_training, training_data, trainings
+from bloodcell.studies.ladder.trainings import CNN, check_same_overrides, data_of, run_training, trainings
 
 
 def run_ladder(words: Sequence[str], seeds: Sequence[int], out: Path) -> None:
@@ -24,7 +24,7 @@ def run_ladder(words: Sequence[str], seeds: Sequence[int], out: Path) -> None:
         InputError: If a training fails, or what is in ``out`` was made with other overrides.
     """
     todo = trainings(seeds)
-    data = {one: training_data(one, words) for one in todo}
+    data = {one: data_of(one, words) for one in todo}
     smallest = min(len(one.split.train) for one in data.values())
     common = ["experiment=ladder", *words, f"data.train_images={smallest}"]
     check_same_overrides(out, common)

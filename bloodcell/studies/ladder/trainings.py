@@ -66,16 +66,12 @@ def trainings(seeds: Sequence[int]) -> list[Training]:
     ]
 
 
-def training_data(training: Training, words: Sequence[str]) -> "CellImages":
+def data_of(training: Training, words: Sequence[str]) -> "CellImages":
     """Find the images of a training and split them, without reading pixels."""
     from bloodcell.config.compose import composed
-    from bloodcell.config.instantiate import build
-    from bloodcell.data.datamodule import CellImages
+    from bloodcell.training.assemble import find_data
 
-    cfg = composed(["experiment=ladder", *words, *training.overrides])
-    data: CellImages = build(cfg.data, "data")
-    data.look_up()
-    return data
+    return find_data(composed(["experiment=ladder", *words, *training.overrides]))
 
 
 def check_same_overrides(out: Path, common: list[str]) -> None:
