@@ -22,6 +22,12 @@ def call(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
+def files(folder: str) -> set[str]:
+    """The files of a folder of the checkout."""
+    paths = (path for path in (CHECKOUT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(CHECKOUT).as_posix() for path in paths}
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("hatchling")
@@ -52,11 +58,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_holds_the_package_and_its_configs_and_nothing_else(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    package = [
-        path for path in (CHECKOUT / "bloodcell").rglob("*") if path.is_file() and "__pycache__" not in path.parts
-    ]
-    configs = [Path("bloodcell") / path.relative_to(CHECKOUT) for path in (CHECKOUT / "conf").rglob("*.yaml")]
-    assert names == {path.as_posix() for path in (*(path.relative_to(CHECKOUT) for path in package), *configs)}
+    assert names == files("bloodcell") | {f"bloodcell/{name}" for name in files("conf")}
     assert "bloodcell/py.typed" in names
 
 
