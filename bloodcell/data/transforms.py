@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
-from bloodcell.data.values import check_scaling, check_view
+from bloodcell.data.ranges import check_scaling, check_view
 
 
 class RandomView(v2.Transform):  # type: ignore[misc]  # torchvision has no types

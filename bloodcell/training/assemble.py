@@ -25,7 +25,7 @@ from bloodcell.training.divergence import StopsWhenDiverged
 from bloodcell.training.loggers import make_logger
 from bloodcell.training.machine import TRAINS, choose_precision, find_device, keep_freed_memory
 from bloodcell.training.recorder import RunRecorder
-from bloodcell.training.values import precision_of, unvalidated
+from bloodcell.training.rules import precision_of, unvalidated
 
 
 def quiet() -> None:

@@ -12,7 +12,7 @@ from bloodcell.common.files import write_json
 from bloodcell.config.compose import resolve
 from bloodcell.tracking.manifest import manifest
 from bloodcell.tracking.status import write_status
-from bloodcell.training import values
+from bloodcell.training import rules
 from bloodcell.training.restore import find_checkpoint, keep_config, seen_before
 
 if TYPE_CHECKING:  # torch takes seconds to import: what is refused by its words must not wait for it
@@ -49,7 +49,7 @@ def train(
         InputError: If the config or the data cannot be used; before anything is written.
     """
     resolve(cfg)
-    values.check_values(cfg)  # before torch is imported, which takes seconds
+    rules.check_values(cfg)  # before torch is imported, which takes seconds
 
     import lightning as L
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from bloodcell.common.errors import InputError
 from bloodcell.config.compose import composed, parsed, resolve
 from bloodcell.config.messages import groups
-from bloodcell.training.values import check_values
+from bloodcell.training.rules import check_values
 
 plain = cache(lambda *choices: composed(choices))
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from bloodcell.common.errors import InputError, Rule, check_rules, is_number, is_whole
 from bloodcell.config.compose import direction
-from bloodcell.data.values import check_scaling, check_view
+from bloodcell.data.ranges import check_scaling, check_view
 
 # torch keeps 32 bits of a seed on the CPU, and NumPy takes no more.
 SEEDS = 2**32 - 1
