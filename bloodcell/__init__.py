@@ -1,3 +1,3 @@
 """White blood cells under the microscope: training, honest evaluation, reproduction."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
