@@ -16,8 +16,8 @@ from bloodcell.common.errors import Diverged, InputError, Pruned
 from bloodcell.config.command import fail
 from bloodcell.tracking.status import DONE, claim, read_status, write_status
 from bloodcell.training.place import (
+    check_job_place,
     check_place,
-    check_same_setting,
     clear,
     is_finished,
     names_in,
@@ -150,8 +150,7 @@ def run_once(
         if state == "running":
             print(f"left to another process: {run_dir.name}", flush=True)  # the log there is that process's
             return {}
-        if state in (*DONE, "interrupted"):
-            check_same_setting(run_dir, cfg)
+        check_job_place(run_dir, cfg, state)
         if state in DONE:
             print(f"finished before: {run_dir.name}", flush=True)
             return {}

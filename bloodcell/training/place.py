@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_yaml
 from bloodcell.tracking.reader import flat
-from bloodcell.tracking.status import LOCK, is_inside, read_status
+from bloodcell.tracking.status import DONE, LOCK, is_inside, read_status
 
 BEGUN = {LOCK, "train.log", "mlflow.db"}  # what a process leaves that had nothing to write yet
 # Every file that a training writes, first those that it begins with: a directory is cleared of these, and left alone
@@ -65,9 +65,7 @@ def check_same_setting(run_dir: Path, cfg: DictConfig) -> None:
         InputError: Naming a key that differs.
     """
     path = run_dir / ".hydra" / "config.yaml"
-    if not path.is_file():
-        return
-    content = read_yaml(path)
+    content = read_yaml(path) if path.is_file() else None
     kept = dict(flat(content)) if isinstance(content, dict) else {}
     plain = OmegaConf.to_container(kept_part(run_dir, cfg), resolve=False)
     assert isinstance(plain, dict)
@@ -80,6 +78,23 @@ def check_same_setting(run_dir: Path, cfg: DictConfig) -> None:
             got=f"one with {differing[0]}={kept.get(differing[0])}, not {new.get(differing[0])}",
             fix="give another hydra.sweep.dir, or leave hydra.sweep.subdir to name the jobs by their content",
         )
+
+
+def check_job_place(run_dir: Path, cfg: DictConfig, state: str) -> None:
+    """Stop if a job of a sweep would pass off another run's results as its own, or write among files of no run.
+
+    Args:
+        run_dir: Its directory.
+        cfg: Its config.
+        state: What the directory says of itself.
+
+    Raises:
+        InputError: Naming what is in its directory.
+    """
+    if state in (*DONE, "interrupted"):
+        check_same_setting(run_dir, cfg)
+    elif state != "running":
+        check_clearable(run_dir)
 
 
 def kept_part(run_dir: Path, cfg: DictConfig) -> DictConfig:
