@@ -38,6 +38,7 @@ def evaluate(
     from bloodcell.data.describe import describe
     from bloodcell.data.splits import Split
     from bloodcell.tracking.manifest import manifest
+    from bloodcell.tracking.status import check_within
     from bloodcell.training.artefacts import write_artefacts
     from bloodcell.training.assemble import make_classifier, make_data, quiet
     from bloodcell.training.checks import check_clean, check_trained_on
@@ -48,6 +49,7 @@ def evaluate(
     from bloodcell.training.sharing import ShareProcessor
 
     quiet()
+    check_within(run_dir, run_dir / "evaluations")
     cfg = read_config(run_dir, overrides)
     path = find_checkpoint(run_dir, checkpoint or cfg.report or "last")
     L.seed_everything(cfg.seed, workers=True, verbose=False)

@@ -16,7 +16,8 @@ from bloodcell.config.compose import arranged, resolve, start_of, words_of
 from bloodcell.config.messages import check_choices
 from bloodcell.sweeps.names import varied_in
 from bloodcell.sweeps.progress import reported
-from bloodcell.training.job import remove_untouched, run_alone, run_beside, run_once
+from bloodcell.training.job import run_alone, run_beside, run_once
+from bloodcell.training.place import names_in, remove_untouched
 from bloodcell.training.restore import resume_arguments
 
 
@@ -51,12 +52,13 @@ def rank_of(cfg: DictConfig, run_dir: Path) -> int:
         return 0  # without torch: a sweep that was done before is looked through at once
     from bloodcell.training.devices import check_devices
 
+    before = names_in(run_dir)
     try:
         start = start_of()
         assert start is not None
         return check_devices(cfg, start)
     except InputError as error:
-        remove_untouched(run_dir)
+        remove_untouched(run_dir, before)
         fail(error)
 
 

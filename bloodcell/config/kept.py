@@ -17,12 +17,13 @@ from bloodcell.common.files import read_yaml
 
 # Where a config has objects, and which of them a stranger may choose, besides those that conf/ names there. `build`
 # looks at them once more: of torchvision.models, say, it takes nets and no loader.
-_PLACES = re.compile(r"data|model|optim\.(optimizer|scheduler)|trainer|trainer\.callbacks\.\d+")
+_PLACES = re.compile(r"data|logger|model|optim\.(optimizer|scheduler)|trainer|trainer\.callbacks\.\d+")
 _CALLBACKS = (
     "DeviceStatsMonitor|EarlyStopping|GradientAccumulationScheduler|LearningRateMonitor|StochasticWeightAveraging"
 )
 _HARMLESS = {
     "data": re.compile(r"(?!)"),
+    "logger": re.compile(r"(?!)"),
     "model": re.compile(r"(bloodcell\.model\.nets|torchvision\.models)\.[a-z]\w*"),
     "optim": re.compile(r"torch\.optim\.(lr_scheduler\.)?[A-Z]\w*"),
     "trainer": re.compile(rf"lightning\.pytorch\.callbacks\.({_CALLBACKS}|Timer|Rich\w+|TQDM\w+)"),
@@ -121,6 +122,8 @@ def check_config(cfg: DictConfig, path: Path, parts: Sequence[str], typed: Seque
             _check_interpolation(content, path, here, value)
         if part not in parts:
             continue
+        if part == "logger" and not own and (here, value) not in _of_loggers():
+            raise _refused(path, "a logger as conf/ has it, which writes to the run alone", f"{here}={value}")
         if _FORBIDDEN.search(here) or (key == "_partial_" and part != "optim"):
             raise _refused(path, "no such key", here)
         if key == "_target_" and not own:
@@ -172,6 +175,13 @@ def _named_in_conf() -> dict[str, set[str]]:
             if key == "_target_" and part in named:
                 named[part].add(str(value))
     return named
+
+
+@cache
+def _of_loggers() -> set[tuple[str, Any]]:
+    """Keys and values of our own loggers: by others, one sends what it logs elsewhere."""
+    found = (_leaves(read_yaml(file), "logger") for file in (CONF / "logger").glob("*.yaml"))
+    return {(f"{where}.{key}", value) for leaves in found for where, key, value in leaves}
 
 
 def _refused(path: Path, expected: str, got: str) -> InputError:

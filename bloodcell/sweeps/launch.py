@@ -19,6 +19,7 @@ from bloodcell.config.command import fail
 from bloodcell.config.compose import quoted, words_of
 from bloodcell.sweeps.names import REPEATED, job_name, resolved, slug
 from bloodcell.tracking.status import DONE, read_status
+from bloodcell.training.place import check_job_place, kept_part
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Launch(Callback):
                 fixed = [one for one, other in zip(*both, strict=True) if one == other]  # else no two jobs share it
             _settle_directory(config, fixed, varied)
             Launch.jobs = tuple(_jobs(config, loader, batch, varied))
+        except InputError as error:
+            fail(error)
         except (HydraException, ValueError):
             return  # the sweeper says the same in a moment
         Launch.metric, Launch.tested = config.monitor.metric, config.test
@@ -77,10 +80,23 @@ def _jobs(config: DictConfig, loader: ConfigLoader, batch: Sequence[Sequence[str
     from rich.progress import track
 
     jobs: dict[Path, Job] = {}
+    configs: dict[Path, DictConfig] = {}
     shown = Console(stderr=True)
-    for overrides in track(batch, "composing the jobs", console=shown, transient=True, disable=len(batch) < 20):
+    listed = track(batch, "composing the jobs", console=shown, transient=True, disable=len(batch) < 20)
+    for number, overrides in enumerate(listed):
         cfg = loader.load_sweep_config(config, list(overrides))
+        with read_write(cfg), open_dict(cfg):
+            cfg.hydra.job.num = cfg.hydra.job.id = number  # as the launcher will: a directory may be named by it
         run_dir = Path(cfg.hydra.sweep.dir) / cfg.hydra.sweep.subdir
+        plain = kept_part(run_dir, cfg)
+        if configs.setdefault(run_dir, plain) != plain:
+            raise InputError(
+                f"hydra.sweep.subdir={cfg.hydra.sweep.subdir}",
+                expected="a directory for each job",
+                got="one for jobs of different configs",
+                fix="leave hydra.sweep.subdir to name the jobs by their content",
+            )
+        check_job_place(run_dir, cfg, read_status(run_dir)["state"])
         values = dict(resolved(word, cfg).split("=", 1) for word in overrides if "=" in word)
         jobs[run_dir] = Job(run_dir, {key: values[key] for key in varied if key in values})
     return list(jobs.values())

@@ -128,7 +128,7 @@ def read_run(path: Path) -> Run:
         record,
         _read_json(path / "manifest.json"),
         status,
-        _resolved(dict(_flat(config)), words) if isinstance(config, dict) else {},
+        _resolved(dict(flat(config)), words) if isinstance(config, dict) else {},
     )
 
 
@@ -173,10 +173,11 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def _flat(config: dict[str, Any], head: str = "") -> Iterator[tuple[str, Any]]:
+def flat(config: dict[str, Any], head: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of a config by dotted key, ``("optim.lr", 0.001)``; a list is one value."""
     for key, value in config.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, f"{head}{key}.")
+            yield from flat(value, f"{head}{key}.")
         else:
             yield f"{head}{key}", value
 

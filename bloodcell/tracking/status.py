@@ -7,6 +7,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_json
 from bloodcell.tracking.manifest import now
 
@@ -27,8 +28,14 @@ def claim(run_dir: Path) -> Iterator[bool]:
 
     Yields:
         Whether it is ours; if not, another process works there.
+
+    Raises:
+        InputError: If something in it is a link that leads out of it: what is written there would end up elsewhere.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
+    for pattern in ("*", "*/*"):
+        for path in run_dir.glob(pattern):
+            check_within(run_dir, path)
     lock = FileLock(run_dir / LOCK)
     try:
         lock.acquire(timeout=PATIENCE)
@@ -43,7 +50,8 @@ def claim(run_dir: Path) -> Iterator[bool]:
 
 def is_claimed(run_dir: Path) -> bool:
     """Tell whether a process is at work in a run directory; where the lock cannot be tried, assume so."""
-    if not (run_dir / LOCK).is_file():
+    if (run_dir / LOCK).is_symlink() or not (run_dir / LOCK).is_file():
+        return False
         return False
     try:
         with FileLock(run_dir / LOCK, blocking=False):
@@ -55,6 +63,21 @@ def is_claimed(run_dir: Path) -> bool:
 def is_inside(folder: Path, path: Path) -> bool:
     """Tell whether a path leads into a folder."""
     return path.resolve().is_relative_to(folder.resolve())
+
+
+def check_within(run_dir: Path, path: Path) -> None:
+    """Stop if a path below a run directory is a link, or behind one, that leads out of it.
+
+    Raises:
+        InputError: Naming it.
+    """
+    if not is_inside(run_dir, path):
+        raise InputError(
+            str(path),
+            expected="a file or folder of the run",
+            got=f"a link to {path.resolve()}",
+            fix="put there what it leads to, or remove it",
+        )
 
 
 def write_status(run_dir: Path, state: str, **more: object) -> None:

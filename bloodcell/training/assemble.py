@@ -10,7 +10,7 @@ from types import ModuleType
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
 from omegaconf import DictConfig
 from torch import nn
 
@@ -21,6 +21,7 @@ from bloodcell.data.datamodule import CellImages
 from bloodcell.data.describe import DataDescription
 from bloodcell.model.classifier import CellClassifier
 from bloodcell.model.weights import load_matching
+from bloodcell.training.checkpoints import WholeCheckpoints, make_checkpoints
 from bloodcell.training.divergence import StopsWhenDiverged
 from bloodcell.training.loggers import make_logger
 from bloodcell.training.machine import TRAINS, choose_precision, find_device, keep_freed_memory
@@ -177,21 +178,17 @@ def make_trainer(
         callbacks: Further ones, before all others.
         graph: Whether TensorBoard gets the graph of the net.
     """
-    checkpoints, metric, mode = run_dir / "checkpoints", cfg.monitor.metric, cfg.monitor.mode
     val_name = "validation" if data.split.choice else "test (also the validation curve)"
     net_name = cfg.model.get("name") or cfg.model._target_.rpartition(".")[2]
     recorder = RunRecorder(run_dir, data, val_name, net_name, about.label, graph=graph)
     ours: list[Callback] = [
         *callbacks,
         recorder,
-        StopsWhenDiverged(checkpoints, data.index),
-        # At the end of the epoch, when all of its state has settled: what a resumed run starts from.
-        ModelCheckpoint(checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False),
+        StopsWhenDiverged(run_dir / "checkpoints", data.index),
+        *make_checkpoints(cfg, run_dir, data.split.choice and unvalidated(cfg.trainer) is None),
     ]
-    if data.split.choice and unvalidated(cfg.trainer) is None:
-        ours.append(ModelCheckpoint(checkpoints, "best", metric, mode=mode, enable_version_counter=False))
     if cfg.early_stopping is not None:
-        ours.append(EarlyStopping(metric, patience=cfg.early_stopping, mode=mode))
+        ours.append(EarlyStopping(cfg.monitor.metric, patience=cfg.early_stopping, mode=cfg.monitor.mode))
     bar = sys.stdout.isatty()
     if bar:
         ours.append(RichProgressBar(leave=False))
@@ -205,6 +202,7 @@ def make_trainer(
         enable_model_summary=False,
         use_distributed_sampler=False,  # the data shares the batches out itself: Lightning's sampler repeats images
     )
+    trainer.strategy.checkpoint_io = WholeCheckpoints()
     # Lightning asks for it, and on the CPU it would only fill fresh memory, at a cost.
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 (mypy: set by a module property)
     return trainer

@@ -1,11 +1,12 @@
 """A run in its directory: claimed by one process, told in ``status.json`` however it ends."""
 
 import logging
-import shutil
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,17 @@ from omegaconf import DictConfig
 
 from bloodcell.common.errors import Diverged, InputError, Pruned
 from bloodcell.config.command import fail
-from bloodcell.tracking.status import DONE, LOCK, claim, is_inside, read_status, write_status
-from bloodcell.training.restore import keep_config
+from bloodcell.tracking.status import DONE, claim, read_status, write_status
+from bloodcell.training.place import (
+    check_job_place,
+    check_place,
+    clear,
+    is_finished,
+    names_in,
+    remove_halves,
+    remove_untouched,
+)
+from bloodcell.training.restore import keep_config, start_over
 from bloodcell.training.run import train
 
 if TYPE_CHECKING:
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+TERMINATED = 128 + signal.SIGTERM  # as a shell counts it
 
 
 def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> dict[str, float]:
@@ -30,24 +41,65 @@ def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> dict[
     Raises:
         SystemExit: After one line, if the config, the data or the directory cannot be used.
     """
+    before = names_in(run_dir)
     try:
-        with claim(run_dir) as ours:
+        with claim(run_dir) as ours, ended_by_sigterm():
             check_place(cfg, run_dir, ours)
+            if is_finished(cfg, run_dir):
+                print(f"finished before: {run_dir}; more epochs by trainer.max_epochs=...", flush=True)
+                return {}
+            status = status_bytes(run_dir)
+            if cfg.ckpt_path is not None and Path(cfg.ckpt_path).resolve() == run_dir.resolve():
+                overrides = start_over(cfg, run_dir, overrides)
+            elif status is None:
+                clear(run_dir)
+            remove_halves(run_dir)
             try:
                 return train(cfg, run_dir, overrides)
             except Diverged as why:
                 record_divergence(run_dir, why)
                 raise
-            except InputError:
-                raise
             except BaseException as error:
-                record_failure(run_dir, error)
+                # What had been there when this attempt had not begun to write keeps its status.
+                begun = status_bytes(run_dir) != status
+                if begun or (status is None and not isinstance(error, InputError)):
+                    if not (run_dir / ".hydra" / "overrides.yaml").is_file():
+                        keep_config(run_dir, cfg, overrides)
+                    record_failure(run_dir, error)
                 raise
             finally:
                 release()
     except InputError as error:
-        remove_untouched(run_dir)
+        remove_untouched(run_dir, before)
         fail(error)
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does, whatever it is at: by an exception, after which its status is written.
+
+    Lightning hears it by itself, but in training alone. Of several processes each waits for it to do so.
+    """
+
+    def end(*_: object) -> None:
+        torch = sys.modules.get("torch")
+        if torch is None or not torch.distributed.is_initialized():
+            raise SystemExit(TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def status_bytes(run_dir: Path) -> bytes | None:
+    """``status.json`` as it is; ``None`` if there is none."""
+    path = run_dir / "status.json"
+    return path.read_bytes() if path.is_file() else None
 
 
 def run_beside(cfg: DictConfig, run_dir: Path, overrides: Sequence[str], rank: int) -> dict[str, float]:
@@ -71,20 +123,6 @@ def run_beside(cfg: DictConfig, run_dir: Path, overrides: Sequence[str], rank: i
         release()
 
 
-def check_place(cfg: DictConfig, run_dir: Path, ours: bool) -> None:
-    """Refuse a directory in which a run would overwrite another one."""
-    if not ours:
-        raise InputError(str(run_dir), expected="a run directory", got="one that another process writes to", fix="wait")
-    inside = cfg.ckpt_path is not None and is_inside(run_dir, Path(cfg.ckpt_path))
-    if (run_dir / "status.json").is_file() and not inside:
-        raise InputError(
-            str(run_dir),
-            expected="a new directory",
-            got="one that holds a run",
-            fix=f"go on with it by ckpt_path={run_dir}, or give another hydra.run.dir",
-        )
-
-
 def run_once(
     cfg: DictConfig,
     run_dir: Path,
@@ -96,24 +134,29 @@ def run_once(
 
     Args:
         cfg: The composed config.
-        run_dir: The job's directory, named by its content: whatever is there already is of this very config.
+        run_dir: The job's directory.
         overrides: What was typed to compose it.
         varied: What distinguishes it from other jobs, by key: what TensorBoard's HPARAMS shows.
         callbacks: Further ones for the Trainer.
 
     Returns:
         Its metrics; none if it failed, which is then in its ``status.json``, or if another process is at it.
+
+    Raises:
+        InputError: If its directory holds a run of another config, or what is no run's.
     """
-    with claim(run_dir) as ours:
+    with claim(run_dir) as ours, ended_by_sigterm():
         state = read_status(run_dir, ours=True)["state"] if ours else "running"
         if state == "running":
             print(f"left to another process: {run_dir.name}", flush=True)  # the log there is that process's
             return {}
+        check_job_place(run_dir, cfg, state)
         if state in DONE:
             print(f"finished before: {run_dir.name}", flush=True)
             return {}
         if state == "interrupted" and (run_dir / "checkpoints" / "last.ckpt").is_file():
             cfg.ckpt_path = str(run_dir / "checkpoints" / "last.ckpt")
+            remove_halves(run_dir)
             print(f"going on with {run_dir.name}", flush=True)
         else:
             clear(run_dir)
@@ -152,32 +195,13 @@ def record_failure(run_dir: Path, error: BaseException, rank: int = 0) -> None:
     said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
     if interrupted:
         said = "Ctrl-C"  # of which Lightning makes a SystemExit(1)
-        if isinstance(error, SystemExit) and not error.code:
+        if isinstance(error, SystemExit) and error.code in (None, 0, TERMINATED):
             said = "SIGTERM"
-            error.code = 128 + signal.SIGTERM  # Lightning would have it exit with 0
+            error.code = TERMINATED  # Lightning would have it exit with 0
     which = {"process": rank} if rank else {}
     write_status(run_dir, state, **which, error=said, traceback=traceback.format_exc())
     if not interrupted and not rank:  # the log is the first process's
         log.error("failed: %s", said, exc_info=not isinstance(error, InputError))
-
-
-def remove_untouched(run_dir: Path) -> None:
-    """Remove a run directory that holds nothing of a run."""
-    if {entry.name for entry in run_dir.iterdir()} <= {LOCK, "train.log", "mlflow.db"}:
-        root = logging.getLogger()
-        for handler in [one for one in root.handlers if isinstance(one, logging.FileHandler)]:
-            if is_inside(run_dir, Path(handler.baseFilename)):
-                root.removeHandler(handler)  # it would look for its file at the next word
-        shutil.rmtree(run_dir, ignore_errors=True)  # processes that share it may do so at once
-
-
-def clear(run_dir: Path) -> None:
-    """Remove what a failed attempt left, except its log."""
-    for entry in run_dir.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.name not in (LOCK, "train.log"):
-            entry.unlink()
 
 
 def release() -> None:

@@ -113,9 +113,10 @@ class RunRecorder(Checkpoint):
         """Draw loss and accuracy by epoch, the paper's Figures 3 and 4."""
         if not trainer.is_global_zero:
             return
+        rows = self.rows or read_csv(self.run_dir / "metrics.csv")  # none of this process: it came after the last epoch
         for quantity, key in (("loss", "loss"), ("accuracy", "acc")):
             train, val = (
-                [float(row[name]) for row in self.rows if row.get(name)] for name in (f"train/{key}", f"val/{key}")
+                [float(row[name]) for row in rows if row.get(name)] for name in (f"train/{key}", f"val/{key}")
             )
             figure = figures.curves(train, val, quantity, self.val_name, f"{self.label}{quantity} by epoch")
             keep_figure(self.run_dir, quantity, figure, trainer, trainer.current_epoch)

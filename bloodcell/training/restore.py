@@ -14,7 +14,8 @@ from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_text
 from bloodcell.config.compose import as_typed, composed, parsed, quoted, still_composed
 from bloodcell.config.kept import ALL_PARTS, check_config, read_kept_config, read_kept_words
-from bloodcell.tracking.status import is_inside
+from bloodcell.tracking.status import DONE, is_inside, read_status, write_status
+from bloodcell.training.place import clear, kept_part
 
 if TYPE_CHECKING:
     from bloodcell.data.seen import Seen
@@ -36,21 +37,25 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
         the arguments as they came if ``ckpt_path`` names no directory.
 
     Raises:
-        InputError: If the directory is no run, or has no checkpoint yet.
+        InputError: If the directory is no run, or a finished one whose checkpoint is gone.
     """
     named = [word for word in arguments if word.startswith("ckpt_path=")]
     run_dir = Path(str(parsed(named[-1]).value())) if named else None
     if run_dir is None or not run_dir.is_dir():
         return list(arguments)
-    if {"-m", "--multirun"} & set(arguments):
+    if {"-m", "--multirun"} & set(arguments) or any(word.startswith("sweep=") for word in arguments):
         raise InputError(
             f"ckpt_path={run_dir}",
             expected="a checkpoint file, from which every job of a sweep would start",
             got="a run directory",
             fix="to go on with a sweep type it again as it was",
         )
-    last = find_checkpoint(run_dir, "last")
     kept = run_dir / ".hydra" / "overrides.yaml"
+    last = run_dir / "checkpoints" / "last.ckpt"
+    if not last.is_file() and kept.is_file() and read_status(run_dir)["state"] not in DONE:
+        last = run_dir  # it ended before its first epoch did: `start_over`
+    elif not last.is_file():
+        find_checkpoint(run_dir, "last")
     if not kept.is_file():
         raise InputError(str(run_dir), expected="a run directory", got="no .hydra/overrides.yaml", fix="check the path")
     before = [word for word in read_kept_words(kept) if not word.startswith("ckpt_path=")]
@@ -66,6 +71,27 @@ def _check_resumed(kept: Path, before: Sequence[str], new: Sequence[str]) -> Non
     typed = [word for word in new if not word.startswith("-") and ("=" in word or word.startswith("~"))]
     words = [*before, *(word for word in typed if not word.lstrip("+~").startswith("hydra"))]
     check_config(composed(words), kept, ALL_PARTS, typed)
+
+
+def start_over(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> list[str]:
+    """Make the directory of a run new that ended before its first checkpoint, and keep what it was told.
+
+    Args:
+        cfg: The config, whose ``ckpt_path`` is the directory itself; becomes what it was for that run.
+        run_dir: The directory, claimed.
+        overrides: What was typed, ``ckpt_path`` as well.
+
+    Returns:
+        The overrides without it, or with that of the run.
+    """
+    kept = read_kept_config(run_dir / ".hydra" / "config.yaml", (), bring_up_to_date)
+    clear(run_dir)
+    cfg.ckpt_path = kept.get("ckpt_path")
+    words = [word for word in overrides if not word.startswith("ckpt_path=")]
+    words += [] if cfg.ckpt_path is None else [f"ckpt_path={quoted(cfg.ckpt_path)}"]
+    keep_config(run_dir, cfg, words)  # before the data are read, which takes its time
+    write_status(run_dir, "running", epoch=0, epochs=cfg.trainer.max_epochs)
+    return words
 
 
 def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
@@ -198,14 +224,9 @@ def keep_config(run_dir: Path, cfg: DictConfig, overrides: Sequence[str]) -> Non
         cfg: The config as composed; a checkpoint of this very run is no part of it.
         overrides: What was typed.
     """
-
-    def own(checkpoint: str | None) -> bool:
-        return checkpoint is not None and is_inside(run_dir, Path(checkpoint.strip("'\"")))
-
-    kept = cfg.copy()
-    if own(kept.ckpt_path):
-        kept.ckpt_path = None
-    words = [word for word in overrides if not (word.startswith("ckpt_path=") and own(word.partition("=")[2]))]
+    kept = kept_part(run_dir, cfg)
+    own = kept.ckpt_path is None
+    words = [word for word in overrides if not (own and word.startswith("ckpt_path="))]
     write_text(run_dir / ".hydra" / "config.yaml", OmegaConf.to_yaml(kept))
     write_text(run_dir / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(words)))
 
