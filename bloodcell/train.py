@@ -1,6 +1,7 @@
 """Train a net and write its run directory: ``python -m bloodcell.train [GROUP=CHOICE] [KEY=VALUE] [-m]``."""
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import hydra
@@ -26,12 +27,13 @@ def job(cfg: DictConfig) -> float | None:
     """One run, alone or as a job of a sweep; returns the monitored metric."""
     settings = HydraConfig.get()
     run_dir, overrides = Path(settings.runtime.output_dir), words_of(settings.overrides.task)
+    before = names_in(run_dir)
     try:
         resolve(cfg)  # what is kept of a run holds for whoever opens it, wherever
     except OmegaConfBaseException as error:
-        remove_untouched(run_dir)
+        remove_untouched(run_dir, before)
         fail(error)
-    rank = rank_of(cfg, run_dir)
+    rank = rank_of(cfg, run_dir, before)
     if settings.mode == RunMode.MULTIRUN:
         metrics = run_once(cfg, run_dir, overrides, varied_in(overrides, settings))
     elif rank:
@@ -41,8 +43,13 @@ def job(cfg: DictConfig) -> float | None:
     return next((metrics[name] for name in (cfg.monitor.metric, "test/balanced_acc") if name in metrics), None)
 
 
-def rank_of(cfg: DictConfig, run_dir: Path) -> int:
+def rank_of(cfg: DictConfig, run_dir: Path, before: Collection[str]) -> int:
     """Which of the processes that train together this is, 0 for the first or the only one.
+
+    Args:
+        cfg: The composed config.
+        run_dir: The run directory.
+        before: What is in it.
 
     Raises:
         SystemExit: After one line, if they could not train together: the jobs of a sweep are then not done either.
@@ -52,7 +59,6 @@ def rank_of(cfg: DictConfig, run_dir: Path) -> int:
         return 0  # without torch: a sweep that was done before is looked through at once
     from bloodcell.training.devices import check_devices
 
-    before = names_in(run_dir)
     try:
         start = start_of()
         assert start is not None

@@ -12,11 +12,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from bloodcell.common.env import SWEPT
 from bloodcell.common.errors import InputError
 from bloodcell.config.command import fail
-from bloodcell.config.compose import quoted, words_of
+from bloodcell.config.compose import quoted, resolve, words_of
 from bloodcell.sweeps.names import REPEATED, job_name, resolved, slug
 from bloodcell.tracking.status import DONE, read_status
 from bloodcell.training.place import check_job_place, kept_part
@@ -67,7 +68,7 @@ class Launch(Callback):
             Launch.jobs = tuple(_jobs(config, loader, batch, varied))
         except InputError as error:
             fail(error)
-        except (HydraException, ValueError):
+        except (HydraException, OmegaConfBaseException, ValueError):
             return  # the sweeper says the same in a moment
         Launch.metric, Launch.tested = config.monitor.metric, config.test
         done = sum(read_status(job.run_dir)["state"] in DONE for job in Launch.jobs)
@@ -88,6 +89,7 @@ def _jobs(config: DictConfig, loader: ConfigLoader, batch: Sequence[Sequence[str
         with read_write(cfg), open_dict(cfg):
             cfg.hydra.job.num = cfg.hydra.job.id = number  # as the launcher will: a directory may be named by it
         run_dir = Path(cfg.hydra.sweep.dir) / cfg.hydra.sweep.subdir
+        resolve(cfg)
         plain = kept_part(run_dir, cfg)
         if configs.setdefault(run_dir, plain) != plain:
             raise InputError(

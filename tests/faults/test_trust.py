@@ -168,6 +168,23 @@ def test_ways_around(refused: Refused, hostile: Path, changes: dict[str, Any]) -
     assert "expected" in refused(reproduce, "--run", hostile)
 
 
+LOGGERS = [
+    {"logger": {"_target_": "lightning.pytorch.LightningModule.load_from_checkpoint", "weights_only": False}},
+    {"logger": {"_target_": "lightning.pytorch.loggers.CometLogger"}},
+    {"logger": {"_target_": "lightning.pytorch.loggers.WandbLogger", "offline": False}},
+    {"logger": {"_target_": "lightning.pytorch.loggers.MLFlowLogger", "tracking_uri": "http://127.0.0.1:9"}},
+    {"logger": {"_target_": "lightning.pytorch.loggers.CSVLogger", "prefix": "../x"}},
+    {"logger__sub_dir": "../../x"},
+    {"logger__log_graph": True},
+]
+
+
+@pytest.mark.parametrize("changes", LOGGERS)
+def test_what_is_logged_stays_in_the_run(refused: Refused, hostile: Path, changes: dict[str, Any]) -> None:
+    change(hostile, **changes)
+    assert "expected" in refused(reproduce, "--run", hostile)
+
+
 WORDS = [
     "+hydra.callbacks.x={_target_: lightning.pytorch.LightningModule.load_from_checkpoint, checkpoint_path: PICKLE}",
     "++hydra.callbacks.x._target_=os.system",
@@ -198,6 +215,8 @@ WORDS = [
     "+model._args_=[1]",
     "name=${oc.decode:x}",
     "name=" + "[" * 900,
+    "+logger.sub_dir=../../x",
+    "logger._target_=lightning.pytorch.loggers.CometLogger",
 ]
 
 
@@ -207,7 +226,7 @@ def test_kept_words_reach_nothing_but_the_run_itself(refused: Refused, hostile: 
     words = [*yaml.safe_load(path.read_text()), word.replace("PICKLE", str(hostile / "evil.ckpt"))]
     path.write_text(yaml.safe_dump(words))
     assert "expected" in refused(train, f"ckpt_path={hostile}")
-    if not word.startswith(("trainer", "+trainer", "model._", "+model._", "name=$")):
+    if not word.startswith(("trainer", "+trainer", "model._", "+model._", "name=$", "logger", "+logger")):
         assert "expected" in refused(reproduce, "--run", hostile)
 
 
