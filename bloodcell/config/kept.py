@@ -157,7 +157,7 @@ def _check_interpolation(content: Any, path: Path, here: str, value: str) -> Non
         if node is None:
             return  # without a value, or without such a key, which is said where it is needed
         if not isinstance(node, str):
-            if any("${" in str(one) for _, _, one in _leaves(node, "")):
+            if isinstance(node, dict) or any("${" in str(one) for _, _, one in _leaves(node, "")):
                 break
             return
         value = node
