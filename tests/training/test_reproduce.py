@@ -10,7 +10,7 @@ import pytest
 
 from bloodcell import reproduce
 from bloodcell.tracking.reader import read_runs
-from bloodcell.tracking.save import save
+from bloodcell.tracking.save import save_evidence
 from tests.helpers import metrics_of
 
 Train = Callable[..., Path]
@@ -21,7 +21,7 @@ def test_reproducing_tells_identical_from_different(
 ) -> None:
     run = train("trainer=smoke")
     monkeypatch.setattr(reproduce, "RESULTS", tmp_path / "results")
-    save([read_runs(run)[0]], tmp_path / "results" / "tiny")
+    save_evidence([read_runs(run)[0]], tmp_path / "results" / "tiny")
     again = train("trainer=smoke")
 
     def rerun(words: list[str], **_: object) -> object:
