@@ -44,7 +44,7 @@ def check_choices(words: Iterable[str]) -> None:
 
     for word in words:
         key, _, typed = word.partition("=")
-        if key not in groups():
+        if key not in config_groups():
             continue
         try:
             value: Any = parsed(word).value()
@@ -56,7 +56,7 @@ def check_choices(words: Iterable[str]) -> None:
             raise InputError(key, expected=f"a choice of the group: {_choices(key)}", got=typed, fix=fix)
 
 
-def groups() -> list[str]:
+def config_groups() -> list[str]:
     """List the groups of ``conf``: ``data``, ``optim/scheduler``, ..."""
     return sorted(str(path.relative_to(CONF)) for path in CONF.glob("[!h]*/**") if path.is_dir())
 
@@ -141,7 +141,7 @@ def _hint(key: str, typed: Sequence[str]) -> str:
     chosen, anywhere = _keys_of_choices(typed), _keys_of_files()
     if key in anywhere and key not in chosen:
         return f"write +{key}=... to add it, what is chosen has none"
-    if near := _near(key, [*chosen, *groups()]):
+    if near := _near(key, [*chosen, *config_groups()]):
         return f"did you mean {' or '.join(near)}?"
     if near := _near(key, anywhere - chosen):
         return f"did you mean {' or '.join(f'+{one}' for one in near)}?"
@@ -170,7 +170,7 @@ def _keys_of_choices(typed: Sequence[str]) -> set[str]:
     from bloodcell.config.compose import composed
 
     try:
-        return set(_keys(composed([word for word in typed if word.partition("=")[0] in groups()])))
+        return set(_keys(composed([word for word in typed if word.partition("=")[0] in config_groups()])))
     except (HydraException, OmegaConfBaseException):
         return _keys_of_files()
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bloodcell.common.errors import InputError
 from bloodcell.config.compose import composed, parsed, resolve
-from bloodcell.config.messages import groups
+from bloodcell.config.messages import config_groups
 from bloodcell.training.rules import check_values
 
 plain = cache(lambda *choices: composed(choices))
@@ -79,7 +79,7 @@ BAD = [
 def config(words: str) -> DictConfig:
     """What these words compose; the choices of groups are composed once, as that takes time."""
     typed = words.split()
-    choices = [word for word in typed if word.startswith(("~", "monitor")) or word.partition("=")[0] in groups()]
+    choices = [word for word in typed if word.startswith(("~", "monitor")) or word.partition("=")[0] in config_groups()]
     cfg = plain(*choices).copy()
     for word in typed:
         if word not in choices:
