@@ -168,6 +168,13 @@ class CellImages(L.LightningDataModule, ABC):
                 got="none",
                 fix="add a folder train, or give the class folders alone",
             )
+        if len(self.classes) == 1 and self.split.protocol != "all_test":
+            raise InputError(
+                f"data.root={self.index.root}",
+                expected="two or more class folders",
+                got=f"one ({self.classes[0]})",
+                fix="if the classes are folders below or beside it, give data.root one folder lower or higher",
+            )
         if self.num_classes not in (None, len(self.classes)):
             raise InputError(
                 f"data.num_classes={self.num_classes}",

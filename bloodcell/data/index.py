@@ -169,15 +169,21 @@ def _image_folder(folder: Path, others: list[Path] | None) -> ImageFolder:
         )
     for entry in classes:
         _check_class_folder(entry, others)
-    return VisibleFolder(folder, is_valid_file=_is_image)
+    return VisibleFolder(folder, is_valid_file=lambda path: _is_image(path) and not _is_hidden(Path(path), folder))
 
 
 def _is_image(path: str | Path) -> bool:
     return not Path(path).name.startswith(".") and Path(path).suffix.lower() in IMG_EXTENSIONS
 
 
+def _is_hidden(path: Path, root: Path) -> bool:
+    """Tell whether a file lies in a hidden folder below a root, as the copies in ``.ipynb_checkpoints`` do."""
+    return any(part.startswith(".") for part in path.relative_to(root).parts[:-1])
+
+
 def _check_class_folder(folder: Path, others: list[Path] | None) -> None:
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    visible = (path for path in folder.rglob("*") if not path.name.startswith(".") and not _is_hidden(path, folder))
+    files = [path for path in visible if path.is_file()]
     other = sorted(path for path in files if not _is_image(path))
     if others is not None:
         others += other

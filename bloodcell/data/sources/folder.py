@@ -1,14 +1,24 @@
 """Any ImageFolder tree."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Unpack
 
+import numpy as np
+
+from bloodcell.common.errors import InputError
 from bloodcell.data.datamodule import CellImages, Shared, check_arguments, is_count, is_seed
 from bloodcell.data.groups import with_groups
 from bloodcell.data.index import Index, index_folders
 from bloodcell.data.splits import Split, all_test, folder_split, grouped_split
 
 PROTOCOLS = (None, "grouped", "all_test")
+# What folders of a split are called, in any case.
+SUBSETS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
 
 class Folder(CellImages):
@@ -16,7 +26,7 @@ class Folder(CellImages):
 
     ::
 
-        root/[train|val|test/]CLASS/*.{jpg,png,...}
+        root/[train|val|test/]CLASS/*.{jpg,png,...}  TRAIN, valid, testing and the like are known too
         root/groups.csv                              file,group: what belongs together; optional
 
     Args:
@@ -58,11 +68,11 @@ class Folder(CellImages):
     def find(self, others: list[str] | None = None) -> tuple[Index, Split]:
         """Index the folder, name its groups, and split it by its protocol."""
         root = Path(self.root)
-        subsets = [name for name in ("train", "val", "test") if (root / name).is_dir()]
-        table = root / "groups.csv"
-        index = with_groups(
-            index_folders(root, subsets or [""], others=others), table if table.is_file() else None, self.group_pattern
-        )
+        subsets, table = _subsets(root), root / "groups.csv"
+        index = index_folders(root, list(subsets) or [""], others=others)
+        if subsets:
+            index = replace(index, subset=np.array([subsets[name] for name in index.subset.tolist()]))
+        index = with_groups(index, table if table.is_file() else None, self.group_pattern)
         match self.protocol:
             case "grouped":
                 return index, grouped_split(index, self.folds, self.fold, self.fold_seed)
@@ -70,3 +80,20 @@ class Folder(CellImages):
                 return index, all_test(index)
             case _:
                 return index, folder_split(index, self.split_seed)
+
+
+def _subsets(root: Path) -> dict[str, str]:
+    """Find the folders of a published split: the subset of each, training first."""
+    names = [entry.name for entry in root.iterdir() if entry.is_dir()] if root.is_dir() else []
+    found = {name: SUBSETS[name.lower()] for name in sorted(names) if name.lower() in SUBSETS}
+    for subset in set(found.values()):
+        same = [name for name in found if found[name] == subset]
+        if len(same) > 1:
+            raise InputError(
+                f"data.root={root}",
+                expected=f"one folder of {subset} images",
+                got=" and ".join(same),
+                fix="put them together, or move one elsewhere",
+            )
+    order = list(dict.fromkeys(SUBSETS.values()))
+    return dict(sorted(found.items(), key=lambda pair: order.index(pair[1])))
