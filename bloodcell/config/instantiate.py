@@ -1,5 +1,6 @@
 """The one place where a config becomes an object: only of the classes and functions allowed here."""
 
+import re
 from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
@@ -66,9 +67,18 @@ def build(config: DictConfig, key: str, **extra: Any) -> Any:
         cause = error.__cause__ or error
         if isinstance(cause, InputError):
             raise cause from None
-        raise _refused(key, cause) from error
+        raise _unknown_key(config, key, str(cause)) or _refused(key, cause) from error
     except (OmegaConfBaseException, RecursionError) as error:
         raise _refused(key, error) from error
+
+
+def _unknown_key(config: DictConfig, key: str, said: str) -> InputError | None:
+    """Name the keys that a target has, where it refused one that it has not."""
+    found = re.search(r"unexpected keyword argument '(\w+)'", said)
+    if found is None:
+        return None
+    keys = ", ".join(f"{key}.{name}" for name in map(str, config) if name not in ("_target_", found[1]))
+    return InputError(f"{key}.{found[1]}", expected=f"one of {keys}", got="an unknown key", fix="leave it out")
 
 
 def _refused(key: str, cause: BaseException) -> InputError:

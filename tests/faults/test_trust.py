@@ -234,7 +234,7 @@ def test_a_pickle_in_place_of_a_checkpoint(refused: Refused, hostile: Path, cell
     for name in ("best", "last"):
         shutil.copy(hostile / "evil.ckpt", hostile / "checkpoints" / f"{name}.ckpt")
     assert "holds tensors and plain data only" in refused(evaluate, hostile)
-    assert "holds tensors and plain data only" in refused(train, f"ckpt_path={hostile}")
+    assert "holds tensors and plain data only" in refused(train, f"ckpt_path={hostile}", "trainer.max_epochs=9")
     mine = [*TINY, f"data.root={cells}", f"init_from={hostile / 'evil.ckpt'}"]
     assert "holds tensors and plain data only" in refused(train, *mine)
 

@@ -58,7 +58,7 @@ def test_a_grid_with_failing_jobs_ends_with_all_results_and_runs_only_those_agai
     grid = (*SMOKE, "optim.lr=0.001,0.01,0.1", "seed=0,1,2", "-m")
     with monkeypatch.context() as patch:
         patch.setattr(RunRecorder, "on_train_epoch_start", breaks)
-        patch.setattr("bloodcell.training.values.check_values", lambda cfg: refuse(cfg))
+        patch.setattr("bloodcell.training.rules.check_values", lambda cfg: refuse(cfg))
         with pytest.raises(SystemExit, match="1"):
             train(*grid)
     first = capsys.readouterr().out
@@ -221,7 +221,7 @@ def test_a_named_grid_needs_no_flag_and_keeps_its_place(train: Train, tmp_path: 
     ("word", "line"),
     [
         ("optim.lrr=1,2", "error: optim.lrr: expected a key of the config"),
-        ("optim/scheduler=cosine,null", "error: GROUP=null: expected a choice of the group"),
+        ("optim/scheduler=cosine,null", "error: optim/scheduler: expected a choice of the group"),
         ("ckpt_path=.", "error: ckpt_path=.: expected a checkpoint file, from which every job of a sweep would start"),
     ],
 )

@@ -158,7 +158,7 @@ def test_fine_tuning_makes_a_new_head(train: Train, tmp_path: Path) -> None:
     from tests.helpers import TINY, write_cells
 
     first = train()
-    two = write_cells(tmp_path / "two", ("",), 8, CLASSES[:2])
+    two = write_cells(tmp_path / "two", ("",), 8, CLASSES[:2], seed=5)
     base = (*TINY, f"data.root={two}", f"init_from={first / 'checkpoints' / 'last.ckpt'}")
     second = train("optim.lr=1e-9", base=base)
     assert weights(second)["net.head.3.weight"].shape == (2, 8)
