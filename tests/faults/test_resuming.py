@@ -96,12 +96,11 @@ def test_killed_in_a_checkpoint_it_ends_as_if_undisturbed(
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
-@pytest.mark.parametrize("metric", ["val/balanced_acc", "val/loss"])
 def test_of_equal_epochs_the_first_stays_the_best(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a learning rate of next to nothing all epochs are equal."""
-    words = ("trainer.max_epochs=4", "optim.lr=1e-12", f"monitor.metric={metric}")
+    """With a learning rate of next to nothing all epochs are equal in what the net answers."""
+    words = ("trainer.max_epochs=4", "optim.lr=1e-12")
     whole = train(*words)
     (tmp_path / "kept").mkdir()
     whole = Path(shutil.move(whole, tmp_path / "kept" / "whole"))
