@@ -95,6 +95,13 @@ def test_every_room_fits_its_sentence() -> None:
         assert "TODO" not in first
 
 
+def test_every_module_says_what_it_is() -> None:
+    for module, path in MODULES.items():
+        first = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        assert first, module
+        assert "TODO" not in first, module
+
+
 def test_a_file_fits_in_a_head_and_a_function_on_a_screen() -> None:
     for module, path in MODULES.items():
         text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""TODO sweeps/names.py."""
+"""What a job of a sweep is called: readable by what differs, unique by its whole config."""
 
 import hashlib
 import json
