@@ -16,6 +16,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from bloodcell.common.errors import InputError
+
 DATA = "BLOODCELL_DATA"
 CACHE = "BLOODCELL_CACHE"
 SWEPT = "BLOODCELL_SWEPT"
@@ -31,11 +33,23 @@ def cache_dir() -> Path:
     """Return the folder of what can be had again: ``BLOODCELL_CACHE``, else the user's cache folder.
 
     A cache that an earlier version made in ``~/.cache/bloodcell`` is kept in use on every system.
+
+    Raises:
+        InputError: If there is no home folder to find it in.
     """
-    if own := os.environ.get(CACHE):
-        return Path(own).expanduser().absolute()
-    before = Path(os.path.expanduser("~/.cache/bloodcell"))  # noqa: PTH111 (leaves ~ alone where there is no home)
-    return before if before.is_dir() else user_cache_path("bloodcell").absolute()
+    own = os.environ.get(CACHE)
+    try:
+        if own:
+            return Path(own).expanduser().absolute()
+        before = Path(os.path.expanduser("~/.cache/bloodcell"))  # noqa: PTH111 (leaves ~ alone where there is no home)
+        return before if before.is_dir() else user_cache_path("bloodcell").absolute()
+    except RuntimeError as error:
+        raise InputError(
+            f"{CACHE}={own}" if own else "the cache folder",
+            expected="a home folder to find it in",
+            got="none (no HOME, and no such user in passwd)",
+            fix=f"set {CACHE}=/a/folder that can be written to",
+        ) from error
 
 
 def waiting() -> dict[str, str]:

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bloodcell.common.env import waiting
+from bloodcell.common.env import CHECKOUT, waiting
 
 PACKAGES = (
     "bloodcell",
@@ -88,7 +88,10 @@ def _as_torch_sees_it() -> dict[str, object]:
 
 
 def _git() -> dict[str, object]:
-    """Commit and dirty flag of the checkout that the package was imported from."""
+    """Commit and dirty flag of the checkout that the package was imported from.
+
+    Nothing for a package that is installed, or lies ignored, below somebody else's repository.
+    """
 
     def git(*words: str) -> str:
         where = Path(__file__).parent
@@ -97,6 +100,9 @@ def _git() -> dict[str, object]:
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # fails for a file that git does not know
+        if Path(git("rev-parse", "--show-toplevel")) != CHECKOUT.resolve():
+            return {"commit": None, "dirty": None}
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}
