@@ -20,7 +20,7 @@ from bloodcell.common.files import replacing
 from bloodcell.data.pixels import Decoder
 
 # To be raised when what is written changes.
-FORMAT = 1
+FORMAT = 2
 
 
 def mapped(decoder: Decoder) -> Tensor:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import stat
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from pathlib import Path
 from bloodcell.common.console import progress_bar
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import write_text
+from bloodcell.data.decode import MAX_BYTES
 
 # File systems note times in steps of up to two seconds.
 SETTLED_NS = 2_000_000_000
@@ -108,12 +110,18 @@ def _state(path: Path) -> str:
         seen = path.stat()
     except OSError as error:
         raise _unreadable(path, error) from error
+    if not stat.S_ISREG(seen.st_mode) or seen.st_size > MAX_BYTES:
+        what = f"a file of {seen.st_size:,} bytes" if stat.S_ISREG(seen.st_mode) else "a pipe, a device or a folder"
+        raise InputError(
+            str(path), expected=f"a regular file of at most {MAX_BYTES:,} bytes", got=what, fix="replace or remove it"
+        )
     return f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns} {seen.st_ino}"
 
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
 

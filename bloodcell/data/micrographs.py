@@ -8,10 +8,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from sklearn.model_selection import train_test_split
 
 from bloodcell.common.errors import InputError
+from bloodcell.data.decode import open_picture
 from bloodcell.data.kaggle import CLASSES
 
 Pixels = npt.NDArray[np.uint8]
@@ -132,10 +133,4 @@ def open_micrograph(path: Path) -> Pixels:
     Raises:
         InputError: If it cannot be decoded.
     """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(as_copy(image))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(
-            str(path), expected="a micrograph that can be decoded", got=f"{type(error).__name__}", fix="replace it"
-        ) from error
+    return np.asarray(as_copy(open_picture(path)))

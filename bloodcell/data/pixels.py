@@ -2,23 +2,25 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
-from torchvision.datasets.folder import default_loader
 from torchvision.transforms.v2 import functional as F
 
-from bloodcell.common.console import progress_bar
+from bloodcell.common.console import counted, progress_bar
 from bloodcell.common.errors import InputError
+from bloodcell.data.decode import opened
 from bloodcell.data.index import Index
 from bloodcell.data.masks import Mask, mask_image
 from bloodcell.data.micrographs import as_copy
 
 # Images that are decoded before they are handed on: keeps all threads busy and takes little memory.
 BLOCK = 512
+# Pictures whose darkest and brightest values lie less apart, of 255, show next to nothing.
+FAINT = 32
 
 
 @dataclass(frozen=True)
@@ -85,32 +87,62 @@ class Decoder:
         return torch.stack(list(pool.map(self._decode, rows)))
 
     def _decode(self, row: int) -> Tensor:
-        picture = F.pil_to_tensor(open_row(self.index, row))
-        pixels: Tensor = F.resize(picture, list(self.image_size), antialias=True)
+        with row_opened(self.index, row) as image:
+            pixels: Tensor = F.resize(F.pil_to_tensor(image), list(self.image_size), antialias=True)
         if self.mask is not None:
             mask_image(pixels, self.index, row, self.mask)
         return pixels
 
 
-def open_row(index: Index, row: int) -> Image.Image:
+def faint_pictures(pixels: Tensor | Decoder, index: Index) -> str:
+    """Look for a picture that shows something; the first one mostly does.
+
+    Args:
+        pixels: Of all rows of the index, uint8, shape (N, 3, H, W), N at least 1.
+        index: The table of images.
+
+    Returns:
+        What is to be said if none does; empty otherwise.
+
+    Raises:
+        InputError: If all pixels of all pictures are the same.
+    """
+    lows: list[Tensor] = []
+    highs: list[Tensor] = []
+    start = 0
+    while start < len(index):
+        part = pixels[torch.arange(start, min(2 * start + 1, start + BLOCK, len(index)))]
+        low, high = part.amin(dim=(2, 3)), part.amax(dim=(2, 3))
+        if int((high - low).max()) >= FAINT:
+            return ""
+        lows.append(low.amin(dim=0))
+        highs.append(high.amax(dim=0))
+        start += len(part)
+    if torch.equal(torch.stack(lows).amin(dim=0), torch.stack(highs).amax(dim=0)):
+        raise InputError(
+            f"data.root={index.root}",
+            expected="pictures that show something",
+            got=f"{counted(len(index), 'picture')} of one and the same colour",
+            fix="look at the files: were they exported right?",
+        )
+    return (
+        f"no picture shows much: in each, the darkest and the brightest value lie less than {FAINT} of 255 apart "
+        "(12 bits that were stored as 16 without scaling look like that)"
+    )
+
+
+@contextmanager
+def row_opened(index: Index, row: int) -> Iterator[Image.Image]:
     """Open one image of an index, RGB; an original micrograph is reduced as the published copies were.
 
     Raises:
         InputError: If it cannot be decoded.
     """
-    image = _open(index.where(row))
-    return as_copy(image) if index.view[row] == "original" else image
+    with opened(index.where(row)) as image:
+        yield as_copy(image) if index.view[row] == "original" else image
 
 
-def _open(path: Path) -> Image.Image:
-    try:
-        image = default_loader(str(path))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(
-            str(path),
-            expected="an image that can be decoded",
-            got=f"{type(error).__name__}: {error}".replace(str(path), path.name),
-            fix="replace or remove the file",
-        ) from error
-    assert isinstance(image, Image.Image)
-    return image
+def open_row(index: Index, row: int) -> Image.Image:
+    """Open one image as :func:`row_opened` does, for whoever keeps it."""
+    with row_opened(index, row) as image:
+        return image

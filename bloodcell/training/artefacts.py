@@ -7,10 +7,10 @@ import lightning as L
 import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
-from PIL import Image
 
 from bloodcell.common.files import write_json
 from bloodcell.data.datamodule import CellImages
+from bloodcell.data.decode import open_picture
 from bloodcell.data.describe import DataDescription
 from bloodcell.evidence import figures
 from bloodcell.evidence.calibration import reliability
@@ -93,8 +93,7 @@ def _mistakes(tested: Answers, data: CellImages, label: str) -> Figure:
     worst = wrong[np.argsort(given, kind="stable")][:MISTAKES_SHOWN]
     images, captions = [], []
     for one in worst:
-        with Image.open(index.where(int(rows[one]))) as image:
-            images.append(np.asarray(image.convert("RGB")))
+        images.append(np.asarray(open_picture(index.where(int(rows[one])))))
         name = Path(str(index.file[rows[one]])).name
         truth, answer = classes[labels[one]].lower(), classes[predicted[one]].lower()
         captions.append(f"{truth}, said {answer} {probabilities[one, predicted[one]]:.0%}\n{name[:28]}")

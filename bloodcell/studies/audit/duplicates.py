@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from bloodcell.data.decode import open_picture
 from bloodcell.data.groups import groups
 from bloodcell.data.index import Index, IntArray, StrArray
 from bloodcell.studies.audit.inspection import Look
@@ -214,6 +215,5 @@ def _registered(
 
 def _reduced(path: Path) -> npt.NDArray[np.uint8]:
     """An image, RGB, of the height that images are registered at."""
-    with Image.open(path) as image:
-        rgb = image.convert("RGB")
+    rgb = open_picture(path)
     return np.asarray(rgb.resize((max(16, round(rgb.width * HEIGHT / rgb.height)), HEIGHT), Image.Resampling.BOX))

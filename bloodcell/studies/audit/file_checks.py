@@ -51,7 +51,7 @@ def shapes(seen: Audited) -> Finding:
     usual = kinds.most_common(1)[0][0]
     whole = [(int(row), look) for row, look in zip(seen.rows, seen.looks, strict=True) if not look.error]
     odd = [row for row, look in whole if (*look.shape, look.mode) != usual]
-    todo = "Training resizes all and reads RGB: shapes are squeezed, transparency is dropped, 16 bits are clipped."
+    todo = "Training resizes all and reads RGB: shapes are squeezed, transparency is white, 16 bits become 8."
     return Finding("look", title, f"No: {', '.join(words)}.", todo, numbers, [[row] for row in odd[:EXAMPLES]])
 
 

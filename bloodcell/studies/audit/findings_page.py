@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bloodcell.common.errors import InputError
 from bloodcell.evidence.pages import STYLE, data_uri
 from bloodcell.studies.audit.findings import Audited, Finding, readable
 
@@ -34,14 +35,13 @@ def findings_page(content: dict[str, Any], findings: Sequence[Finding], seen: Au
 
 def _thumbnail(path: Path) -> str:
     """A small JPEG as a data URI; nothing for a file that cannot be decoded."""
-    from PIL import Image
+    from bloodcell.data.decode import open_picture
 
     try:
-        with Image.open(path) as image:
-            small = image.convert("RGB")
-            small.thumbnail((THUMBNAIL, THUMBNAIL))
-    except Exception:  # decoders raise what they like; the finding says so elsewhere
+        small = open_picture(path)
+    except InputError:  # the finding says so elsewhere
         return ""
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
     packed = io.BytesIO()
     small.save(packed, "JPEG", quality=80)
     return data_uri(packed.getvalue(), "image/jpeg")

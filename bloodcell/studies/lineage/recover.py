@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from bloodcell.common.console import progress_bar
-from bloodcell.common.errors import InputError
+from bloodcell.data.decode import open_picture
 from bloodcell.data.groups import groups
 from bloodcell.data.kaggle import CLASSES, SUBSETS, images_in, originals_of
 from bloodcell.data.lineage_table import FieldPair, ImageRow, Lineage, MicrographRow
@@ -119,13 +118,7 @@ def _place(
 
 
 def _decode(path: Path) -> Pixels:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(
-            str(path), expected="an image that can be decoded", got=type(error).__name__, fix="get the set again"
-        ) from error
+    return np.asarray(open_picture(path))
 
 
 def _box(cell: Cell | None) -> tuple[float, float, float, float]:
