@@ -9,9 +9,9 @@ from bloodcell.training.restore import read_config
 
 HELP = """Writes RUN_DIR/evaluations/TIME/ with metrics.json, predictions.csv and figures.
 
-Without overrides the run's own test images are used. data.root=FOLDER tests on another tree with the same
-class folders: on its test/ folder if it has one, else on all of its images; on another copy of the Kaggle
-set, on that copy's test images."""
+Without overrides the run's own test images are used. data.root=FOLDER tests on another tree: on its test/
+folder if it has one, else on all of its images; on another copy of the Kaggle set, on that copy's test images.
+It may lack classes; images of classes that the net does not know are left out. data.table=FILE names its classes."""
 
 
 def evaluate(
@@ -41,10 +41,10 @@ def evaluate(
     from bloodcell.tracking.status import check_within
     from bloodcell.training.artefacts import write_artefacts
     from bloodcell.training.assemble import make_classifier, make_data, quiet
-    from bloodcell.training.checks import check_clean, check_trained_on
+    from bloodcell.training.checks import check_clean, check_trained_on, trained_classes
     from bloodcell.training.collect import Collector
     from bloodcell.training.measure import measure
-    from bloodcell.training.printout import show
+    from bloodcell.training.printout import print_data, show
     from bloodcell.training.restore import find_checkpoint, seen_by
     from bloodcell.training.sharing import ShareProcessor
 
@@ -53,7 +53,7 @@ def evaluate(
     cfg = read_config(run_dir, overrides)
     path = find_checkpoint(run_dir, checkpoint or cfg.report or "last")
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    data = make_data(cfg)
+    data = make_data(cfg, trained_on=trained_classes(path))
     check_trained_on(path, data)
     about = describe(data, seen_by(run_dir, path), training=False)
     if overrides and images == "test" and not allow_leak:
@@ -62,6 +62,7 @@ def evaluate(
         caveat = "these are the images that the net was trained on: how well it fits them, and no more"
         data.split = Split("training images", data.split.train, data.split.train, data.split.train, False, caveat)
         about = describe(data, about.seen, training=False)
+    print_data(about)
     classifier = make_classifier(cfg, data)
     out = run_dir / "evaluations" / datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S_%f")
     collector = Collector()

@@ -4,6 +4,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, TypedDict
 
 import lightning as L
@@ -14,11 +15,12 @@ from torch.utils.data import DataLoader
 from bloodcell.common.errors import InputError
 from bloodcell.data.batches import Batch, Chosen, EpochSampler, Rows, Share, as_they_are
 from bloodcell.data.cache import mapped
+from bloodcell.data.external import with_classes_of
 from bloodcell.data.index import Index, IntArray
 from bloodcell.data.lineage_table import Lineage
 from bloodcell.data.masks import Mask
-from bloodcell.data.pixels import Decoder
-from bloodcell.data.splits import Split, fewer_training_images
+from bloodcell.data.pixels import Decoder, faint_pictures
+from bloodcell.data.splits import Split, all_test, fewer_training_images
 from bloodcell.data.transforms import RandomView, scaling
 
 # Share of a device's free memory that pixels may take; the rest is for the net and its activations.
@@ -66,6 +68,7 @@ class CellImages(L.LightningDataModule, ABC):
         groups_complete: Whether images of different groups are known to share nothing.
         mask: Part of every image to hide, for controls; ``None`` for none.
         fold_seed: Seeds the folds of protocol ``grouped``.
+        trained_on: Classes of the net that tests an external set; ``None`` for the set's own.
         index: One row per image; known after :meth:`look_up`.
         split: Rows to train, validate and test on; known after :meth:`look_up`.
 
@@ -78,6 +81,7 @@ class CellImages(L.LightningDataModule, ABC):
     groups_complete: ClassVar[bool] = True
     mask: Mask | None = None
     fold_seed: int = 0
+    trained_on: Sequence[str] | None = None
 
     def __init__(
         self,
@@ -147,6 +151,8 @@ class CellImages(L.LightningDataModule, ABC):
                 self._pixels = decoder.all()
             case "none":
                 self._pixels = decoder
+        faint = faint_pictures(self._pixels, self.index)
+        self.split = replace(self.split, caveat="; ".join(filter(None, [self.split.caveat, faint])))
         self._labels = torch.from_numpy(self.index.label)
 
     def look_up(self, others: list[str] | None = None) -> None:
@@ -159,6 +165,9 @@ class CellImages(L.LightningDataModule, ABC):
             InputError: If there is nothing to train on, or another number of classes than expected.
         """
         self.index, self.split = self.find(others)
+        if self.trained_on is not None and self.split.protocol == "all_test":
+            self.index, said = with_classes_of(self.index, self.trained_on)
+            self.split = replace(all_test(self.index), caveat=said)
         if self.train_images is not None:
             self.split = fewer_training_images(self.index, self.split, self.train_images, self.split_seed)
         if not len(self.split.train) and self.split.protocol != "all_test":

@@ -7,6 +7,7 @@ import numpy as np
 
 from bloodcell.data.datamodule import CellImages
 from bloodcell.data.fingerprint import fingerprint_of
+from bloodcell.data.index import Index, IntArray
 from bloodcell.data.lineage_table import check_hashes
 from bloodcell.data.seen import NOTHING, Seen, identities
 
@@ -24,7 +25,9 @@ class DataDescription:
         protocol: Name of the split.
         caveat: What the numbers under this split are not; empty if there is nothing to say.
         images: Number of images to train, validate and test on.
+        classes: Number of images by class, in all that the split uses.
         training_images: Number of training images by class.
+        passed_over: Files and folders below ``root`` that are not in use, in few words.
         shared_groups: Field groups of the test images that the weights have seen; ``None`` if groups are not known.
         test_groups: Field groups of the test images; ``None`` if not known.
         learnt_images: Test images whose very bytes the weights have seen; ``None`` for none.
@@ -40,7 +43,9 @@ class DataDescription:
     protocol: str
     caveat: str
     images: dict[str, int]
+    classes: dict[str, int]
     training_images: dict[str, int]
+    passed_over: tuple[str, ...]
     shared_groups: int | None
     test_groups: int | None
     learnt_images: int | None
@@ -106,6 +111,7 @@ def describe(data: CellImages, before: Seen = NOTHING, *, training: bool = True)
     shared = int(np.isin(test.groups, seen.groups).sum())
     learnt = int(np.isin(known.image[split.test], seen.images).sum())
     inherited = shared > np.isin(test.groups, own.groups).sum() or learnt > np.isin(test.images, own.images).sum()
+    used = np.unique(np.concatenate([split.train, split.val, split.test]))
     return DataDescription(
         source=data.source,
         synthetic=data.synthetic,
@@ -115,10 +121,16 @@ def describe(data: CellImages, before: Seen = NOTHING, *, training: bool = True)
         protocol=split.protocol,
         caveat=split.caveat,
         images={"train": len(split.train), "val": len(split.val), "test": len(split.test)},
-        training_images={name: int(n) for name, n in zip(index.classes, index.counts(split.train), strict=True)},
+        classes=_by_class(index, used),
+        training_images=_by_class(index, split.train),
+        passed_over=index.passed_over,
         shared_groups=shared if len(test.groups) else None,
         test_groups=len(test.groups) or None,
         learnt_images=learnt or None,
         inherited=bool(inherited),
         seen=seen,
     )
+
+
+def _by_class(index: Index, rows: IntArray) -> dict[str, int]:
+    return {name: int(number) for name, number in zip(index.classes, index.counts(rows), strict=True)}

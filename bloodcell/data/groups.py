@@ -1,10 +1,8 @@
 """Groups: what is copies of one another, or shows the same part of the slide, belongs together."""
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -32,54 +30,41 @@ def groups(names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Mapping[st
     return {name: first.setdefault(int(part), name) for name, part in zip(names, component, strict=True)}
 
 
-def with_groups(index: Index, table: Path | None, pattern: str | None) -> Index:
+def with_groups(index: Index, known: Mapping[str, str], where: str, fix: str) -> Index:
     """Give the images of a folder their groups: patients, slides, fields, whatever is independent.
 
     Args:
         index: The table of images.
-        table: CSV with the columns ``file`` (relative to the root, with slashes) and ``group``; ``None`` for none.
-        pattern: Regular expression whose first bracket is the group, searched in ``file``; ``None`` for none.
-
-    Returns:
-        The index with groups, or as it was if neither is given.
+        known: The group by ``file``; empty or missing where there is none.
+        where: What names the groups, for the message.
+        fix: What to do about an image without a group.
 
     Raises:
         InputError: If an image is left without a group.
     """
-    if table is not None:
-        known = _read_groups(table)
-        group, where = [known.get(str(file), "") for file in index.file], str(table)
-    elif pattern is not None:
-        group, where = [_first_bracket(pattern, str(file)) for file in index.file], f"data.group_pattern={pattern}"
-    else:
-        return index
-    without = [str(file) for file, name in zip(index.file, group, strict=True) if not name]
+    group = [known.get(file, "") for file in index.file.tolist()]
+    without = [file for file, name in zip(index.file.tolist(), group, strict=True) if not name]
     if without:
         raise InputError(
             where,
             expected="a group for every image",
             got=f"none for {without[0]}" + (f" and {len(without) - 1:,} more" if len(without) > 1 else ""),
-            fix="add the missing lines" if table else "correct the pattern",
+            fix=fix,
         )
     return replace(index, group=np.array(group))
 
 
-def _read_groups(table: Path) -> Mapping[str, str]:
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = [(row["file"], (row["group"] or "").strip()) for row in csv.DictReader(file)]
-        found: dict[str, str] = {}
-        for name, group in rows:
-            if found.setdefault(name, group) != group:
-                raise ValueError(f"{name} in the groups {found[name]} and {group}")
-        return found
-    except (OSError, KeyError, ValueError, csv.Error) as error:
-        raise InputError(
-            str(table),
-            expected="a CSV with the columns file and group",
-            got=f"{type(error).__name__}: {error}",
-            fix="correct the table",
-        ) from error
+def groups_by_pattern(index: Index, pattern: str) -> dict[str, str]:
+    """Find the group of each file in its path.
+
+    Args:
+        index: The table of images.
+        pattern: Regular expression whose first bracket is the group, searched in ``file``.
+
+    Raises:
+        InputError: If it is no regular expression with brackets.
+    """
+    return {file: _first_bracket(pattern, file) for file in index.file.tolist()}
 
 
 def _first_bracket(pattern: str, file: str) -> str:

@@ -206,6 +206,22 @@ def folder_split(index: Index, seed: int) -> Split:
     return Split("folder", train, val, test, choice=True, caveat=caveat if unknown else "")
 
 
+def check_every_class_is_learnt(index: Index, split: Split) -> None:
+    """Stop if a class has no training image.
+
+    Raises:
+        InputError: Naming the class.
+    """
+    missing = [name for name, n in zip(index.classes, index.counts(split.train), strict=True) if not n]
+    if len(split.train) and missing:
+        raise InputError(
+            f"data.root={index.root}",
+            expected="training images of each class",
+            got=f"none of {', '.join(missing)}",
+            fix="correct the table, or add images",
+        )
+
+
 def all_test(index: Index) -> Split:
     """Make every image a test image, for a model that was trained elsewhere."""
     return Split("all_test", NONE, NONE, np.arange(len(index)), choice=False)

@@ -167,12 +167,14 @@ def confusion_scores(confusion: Floats) -> dict[str, Floats]:
 
     Returns:
         Shape (...), 0 to 1 each: ``acc``; ``balanced_acc``, the mean recall of the classes that have images;
-        ``macro_precision`` and ``macro_f1``, means over the classes that have images or predictions, with 0
-        where undefined, as scikit-learn and torchmetrics define them.
+        ``macro_precision`` and ``macro_f1``, means over the classes that have images or predictions, with 0 where
+        undefined, as scikit-learn and torchmetrics define them; but of a class without an image in any of the
+        matrices predictions do not count either: an external set that lacks it says nothing of it.
     """
     correct = np.diagonal(confusion, axis1=-2, axis2=-1)
     held, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
-    either = held + predicted
+    there = held.reshape(-1, held.shape[-1]).any(axis=0)
+    either = (held + predicted) * there
     # A numerator is 0 wherever its denominator is: dividing by 1 there gives the 0 that is wanted.
     recall, precision, f1 = (
         up / np.where(down, down, 1) for up, down in [(correct, held), (correct, predicted), (2 * correct, either)]
@@ -180,8 +182,8 @@ def confusion_scores(confusion: Floats) -> dict[str, Floats]:
     return {
         "acc": correct.sum(axis=-1) / held.sum(axis=-1),
         "balanced_acc": recall.sum(axis=-1) / (held > 0).sum(axis=-1),
-        "macro_precision": precision.sum(axis=-1) / (either > 0).sum(axis=-1),
-        "macro_f1": f1.sum(axis=-1) / (either > 0).sum(axis=-1),
+        "macro_precision": (precision * there).sum(axis=-1) / (either > 0).sum(axis=-1),
+        "macro_f1": (f1 * there).sum(axis=-1) / (either > 0).sum(axis=-1),
     }
 
 

@@ -42,7 +42,7 @@ def score(labels: Ints, probabilities: Floats, groups: Strings, classes: Sequenc
         classes: Class names.
 
     Returns:
-        The scores; those of single classes are 0 where they are not defined.
+        The scores; a class without an image has none, one without a prediction a precision of 0.
     """
     predicted = probabilities.argmax(axis=1)
     numbers = np.arange(len(classes))
@@ -51,7 +51,7 @@ def score(labels: Ints, probabilities: Floats, groups: Strings, classes: Sequenc
     values = {name: float(value) for name, value in confusion_scores(confusion).items()}
     each = precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=0)
     for name, shares in zip(("precision", "recall", "f1"), each, strict=False):
-        values |= {f"{name}/{cell}": float(share) for cell, share in zip(classes, shares, strict=True)}
+        values |= {f"{name}/{classes[k]}": float(shares[k]) for k in np.unique(labels)}
     return Scores(values | probability_scores(labels, probabilities), intervals_of(labels, predicted, groups, classes))
 
 

@@ -84,9 +84,10 @@ def find_data(cfg: DictConfig) -> CellImages:
     return data
 
 
-def make_data(cfg: DictConfig) -> CellImages:
-    """Find, index, split and decode the data."""
+def make_data(cfg: DictConfig, trained_on: Sequence[str] | None = None) -> CellImages:
+    """Find, index, split and decode the data; an external set is given the classes that a net was trained on."""
     data: CellImages = build(cfg.data, "data")
+    data.trained_on = trained_on
     data.setup()
     return data
 

@@ -56,8 +56,13 @@ def check_choice(cfg: DictConfig, data: CellImages) -> None:
 
 def check_trained_on(checkpoint: Path, data: CellImages) -> None:
     """Stop in one line if a checkpoint cannot be read or was trained on other classes than the data have."""
-    content = read_checkpoint(checkpoint, str(checkpoint))
-    check_classes(content.get("classes"), data.classes, str(checkpoint))
+    check_classes(trained_classes(checkpoint), data.classes, str(checkpoint))
+
+
+def trained_classes(checkpoint: Path) -> list[str] | None:
+    """Return the class names in a checkpoint, or ``None`` if it names none."""
+    classes: list[str] | None = read_checkpoint(checkpoint, str(checkpoint)).get("classes")
+    return classes
 
 
 def check_same_split(checkpoint: Path, about: DataDescription, run_dir: Path) -> None:

@@ -81,6 +81,9 @@ def measure(
             views[str(data.index.view[beside.rows[0]])] = beside
     for name, (rows, probabilities) in views.items():
         found = score(data.index.label[rows], probabilities, data.index.group[rows], data.classes)
+        for cell in np.setdiff1d(data.classes, np.array(data.classes)[data.index.label[rows]]):
+            for kind in ("precision", "recall", "f1"):  # the pass counted a 0 where nothing is defined
+                metrics.pop(f"{name}/{kind}/{cell}", None)
         metrics |= {f"{name}/{key}": value for key, value in found.values.items()}
         intervals |= {f"{name}/{key}": value for key, value in found.intervals.items()}
     if test:

@@ -12,6 +12,7 @@ from bloodcell.evidence.per_class import class_results
 from bloodcell.training.measure import Result
 
 SUMMARIES = {"balanced_acc": "balanced accuracy", "macro_f1": "macro-F1", "acc": "accuracy"}
+CLASSES_SAID = 30
 VIEWS = {"original": "originals", "twin": "copies"}
 
 
@@ -19,12 +20,21 @@ def announce(about: DataDescription, run_dir: Path, arithmetic: str) -> None:
     """Print what is about to be done, on which data, in which arithmetic, and where it goes."""
     if about.synthetic:
         print(f"*** {about.source} ***")
-    print(f"data: {about.root}, protocol {about.protocol}")
+    print_data(about)
     train, val, test = (about.images[name] for name in ("train", "val", "test"))
     print(f"      {train:,} train, {val:,} validation, {test:,} test images")
     _print_warnings(about)
     print(f"math: {arithmetic}")
     print(f"run:  {run_dir}", flush=True)
+
+
+def print_data(about: DataDescription) -> None:
+    """Print where the images are, how many there are of each class, and what was passed over."""
+    classes = [f"{name} {number:,}" for name, number in about.classes.items()]
+    more = f" and {len(classes) - CLASSES_SAID:,} more" if len(classes) > CLASSES_SAID else ""
+    print(f"data: {about.root}, protocol {about.protocol}; classes: {', '.join(classes[:CLASSES_SAID])}{more}")
+    if about.passed_over:
+        print(f"      passed over: {', '.join(about.passed_over)}")
 
 
 def show(result: Result, data: CellImages, about: DataDescription, run_dir: Path) -> None:
@@ -74,10 +84,9 @@ def _table(result: Result, data: CellImages, about: DataDescription) -> Table:
         cells = [f"{row.interval.low:.3f}-{row.interval.high:.3f}", f"{row.interval.groups}"] if row.interval else []
         table.add_row(
             row.name,
-            f"{row.precision:.3f}",
-            f"{row.recall:.3f}",
+            *([f"{row.precision:.3f}", f"{row.recall:.3f}"] if row.images else ["-", "-"]),
             *(cells or [""] * (2 if known else 0)),
-            f"{row.f1:.3f}",
+            f"{row.f1:.3f}" if row.images else "-",
             f"{row.images:,}",
         )
     return table

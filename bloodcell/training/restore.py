@@ -113,6 +113,9 @@ def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
             fix="give the directory that a training printed, as runs/quickstart/2026-...",
         )
     cfg = read_kept_config(path, ("data", "model", "optim"), bring_up_to_date)  # the trainer of a test is our own
+    elsewhere = any(word.startswith("data.root=") for word in overrides)
+    if elsewhere:
+        cfg.data.table = None  # the kept one lists the files that the net was trained on
     OmegaConf.set_struct(cfg, True)
     for word in overrides:
         if not word.startswith("data.") or "=" not in word:
@@ -127,7 +130,7 @@ def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
     if "weights" in cfg.model:
         cfg.model.weights = None
     OmegaConf.set_struct(cfg, False)
-    if any(word.startswith("data.root=") for word in overrides):
+    if elsewhere:
         _follow_root(cfg)
     elif "SYNTHETIC" in str(read_json(record)["data"]["source"]):
         _change_source(cfg, SMEARS)  # a quick start that had no real images then is tested on the same smears
@@ -137,16 +140,18 @@ def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
 def _follow_root(cfg: DictConfig) -> None:
     """Read another root as the Kaggle set if it is one, else as a plain folder."""
     from bloodcell.data.kaggle import find_images
+    from bloodcell.data.layout import test_folder
 
     root = Path(str(cfg.data.root))
-    if cfg.data._target_ in (BLOOD_CELLS, BLOOD_CELLS_OR_SMEARS):
+    if cfg.data.table is None and cfg.data._target_ in (BLOOD_CELLS, BLOOD_CELLS_OR_SMEARS):
         with suppress(InputError):
             find_images(root)
+            del cfg.data["table"]
             return
     _change_source(cfg, FOLDER)
     cfg.data.protocol = "all_test"
-    if (root / "test").is_dir():
-        cfg.data.root = str(root / "test")
+    if cfg.data.table is None:
+        cfg.data.root = str(test_folder(root))
 
 
 def bring_up_to_date(cfg: DictConfig) -> None:

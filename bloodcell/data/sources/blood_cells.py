@@ -10,7 +10,7 @@ import numpy as np
 from bloodcell.common.errors import InputError
 from bloodcell.data.datamodule import CellImages, Shared, check_arguments, is_count, is_seed
 from bloodcell.data.fetch import fetch
-from bloodcell.data.index import Index, index_folders
+from bloodcell.data.index import COLUMNS, Index, index_folders
 from bloodcell.data.kaggle import find_images, locate, originals_of
 from bloodcell.data.lineage_table import SHIPPED, Lineage, read_lineage
 from bloodcell.data.masks import Mask, located
@@ -168,8 +168,8 @@ def index_blood_cells(images: Path, lineage: Lineage) -> Index:
             parts.append(_with_lineage(replace(simple, view=np.full(len(simple), "simple")), lineage))
     if originals_of(images).is_dir():
         parts.append(_originals(parts[0], lineage))
-    columns = ("file", "label", "subset", "micrograph", "group", "view", "cell", "path")
-    return Index(images, twins.classes, *(np.concatenate([getattr(one, name) for one in parts]) for name in columns))
+    columns: dict[str, Any] = {name: np.concatenate([getattr(one, name) for one in parts]) for name in COLUMNS}
+    return replace(twins, **columns)
 
 
 def _with_lineage(index: Index, lineage: Lineage) -> Index:

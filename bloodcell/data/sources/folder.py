@@ -1,4 +1,4 @@
-"""Any ImageFolder tree."""
+"""Any ImageFolder tree, or any folder with a table."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,37 +6,36 @@ from typing import Literal, Unpack
 
 import numpy as np
 
-from bloodcell.common.errors import InputError
 from bloodcell.data.datamodule import CellImages, Shared, check_arguments, is_count, is_seed
-from bloodcell.data.groups import with_groups
-from bloodcell.data.index import Index, index_folders
-from bloodcell.data.splits import Split, all_test, folder_split, grouped_split
+from bloodcell.data.external import absent
+from bloodcell.data.groups import groups_by_pattern, with_groups
+from bloodcell.data.index import Index, index_tree, require_folder
+from bloodcell.data.layout import check_levels, pass_over_neighbours, subset_folders
+from bloodcell.data.splits import Split, all_test, check_every_class_is_learnt, folder_split, grouped_split
+from bloodcell.data.table import Table, find_table, index_table, of_images, read_table, with_subsets
+from bloodcell.data.tree import Tree, walk
 
 PROTOCOLS = (None, "grouped", "all_test")
-# What folders of a split are called, in any case.
-SUBSETS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 
 
 class Folder(CellImages):
-    """A folder of images whose classes are its folders, with or without ``train/``, ``val/``, ``test/``.
+    """A folder of images whose classes are its folders or a column of a table, with or without subsets.
 
     ::
 
-        root/[train|val|test/]CLASS/*.{jpg,png,...}  TRAIN, valid, testing and the like are known too
+        root/[train|val|test/]CLASS/*.{jpg,png,...}  the subsets also as Training, VALID, dev, testing, ...
         root/groups.csv                              file,group: what belongs together; optional
 
     Args:
         root: The folder.
+        table: CSV with the column ``file`` (path below the root, with slashes) and any of ``class``, ``group`` and
+            ``split`` (train, val or test); where it is silent the folders speak. ``None`` for none.
         protocol: ``None`` (follow the folders), ``grouped`` (one fold of a cross-validation by group) or ``all_test``.
         folds: Folds of ``grouped``.
         fold: Fold of them to test on, 0 to folds - 1.
         fold_seed: Seeds the folds and nothing else.
         group_pattern: Regular expression whose first bracket, searched in the file's path, is the group (patient,
-            slide); a file ``groups.csv`` goes before it.
+            slide); a table goes before ``groups.csv``, and that before the pattern.
         **shared: See :class:`CellImages`.
     """
 
@@ -46,6 +45,7 @@ class Folder(CellImages):
     def __init__(
         self,
         root: str,
+        table: str | None = None,
         protocol: Literal["grouped", "all_test"] | None = None,
         folds: int = 5,
         fold: int = 0,
@@ -54,11 +54,12 @@ class Folder(CellImages):
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
-        self.root, self.protocol, self.group_pattern = root, protocol, group_pattern
+        self.root, self.table, self.protocol, self.group_pattern = root, table, protocol, group_pattern
         self.folds, self.fold, self.fold_seed = folds, fold, fold_seed
         pattern = group_pattern is None or isinstance(group_pattern, str)
         check_arguments(
             ("root", root, bool(root), "the path of a folder of images"),
+            ("table", table, table is None or (isinstance(table, str) and bool(table)), "null or the path of a CSV"),
             ("protocol", protocol, protocol in PROTOCOLS, " or ".join(name or "null" for name in PROTOCOLS)),
             ("folds", folds, is_count(folds) and folds > 1, "a whole number from 2"),
             ("fold_seed", fold_seed, is_seed(fold_seed), "a whole number from 0"),
@@ -68,32 +69,42 @@ class Folder(CellImages):
     def find(self, others: list[str] | None = None) -> tuple[Index, Split]:
         """Index the folder, name its groups, and split it by its protocol."""
         root = Path(self.root)
-        subsets, table = _subsets(root), root / "groups.csv"
-        index = index_folders(root, list(subsets) or [""], others=others)
-        if subsets:
-            index = replace(index, subset=np.array([subsets[name] for name in index.subset.tolist()]))
-        index = with_groups(index, table if table.is_file() else None, self.group_pattern)
+        require_folder(root)
+        tree = walk(root)
+        table = of_images(read_table(find_table(self.table, root)), tree) if self.table else None
+        index = self._with_groups(self._index(tree, table, others), table)
         match self.protocol:
-            case "grouped":
-                return index, grouped_split(index, self.folds, self.fold, self.fold_seed)
             case "all_test":
+                tested = index.rows("test") if table and "split" in table.columns else np.arange(len(index))
+                index = index.take(tested)
                 return index, all_test(index)
+            case "grouped":
+                split = grouped_split(index, self.folds, self.fold, self.fold_seed)
             case _:
-                return index, folder_split(index, self.split_seed)
+                split = folder_split(index, self.split_seed)
+        check_every_class_is_learnt(index, split)
+        return index, replace(split, caveat="; ".join(filter(None, [split.caveat, absent(index, split.test)])))
 
+    def _index(self, tree: Tree, table: Table | None, others: list[str] | None) -> Index:
+        external = self.protocol == "all_test"
+        if table and "class" in table.columns:
+            index = index_table(tree, table)
+        else:
+            subsets = subset_folders(tree)
+            if not external:
+                pass_over_neighbours(tree)
+                check_levels(tree, subsets, self.num_classes)
+            index = index_tree(tree, subsets, others=others, lenient=external)
+        return with_subsets(index, table) if table and "split" in table.columns else index
 
-def _subsets(root: Path) -> dict[str, str]:
-    """Find the folders of a published split: the subset of each, training first."""
-    names = [entry.name for entry in root.iterdir() if entry.is_dir()] if root.is_dir() else []
-    found = {name: SUBSETS[name.lower()] for name in sorted(names) if name.lower() in SUBSETS}
-    for subset in set(found.values()):
-        same = [name for name in found if found[name] == subset]
-        if len(same) > 1:
-            raise InputError(
-                f"data.root={root}",
-                expected=f"one folder of {subset} images",
-                got=" and ".join(same),
-                fix="put them together, or move one elsewhere",
-            )
-    order = list(dict.fromkeys(SUBSETS.values()))
-    return dict(sorted(found.items(), key=lambda pair: order.index(pair[1])))
+    def _with_groups(self, index: Index, table: Table | None) -> Index:
+        beside = index.root / "groups.csv"
+        if table and "group" in table.columns:
+            return with_groups(index, table.column("group"), str(table.path), "correct the column group")
+        if beside.is_file():
+            known = read_table(beside, ["group"]).column("group")
+            return with_groups(index, known, str(beside), "add the missing lines")
+        if self.group_pattern is not None:
+            known = groups_by_pattern(index, self.group_pattern)
+            return with_groups(index, known, f"data.group_pattern={self.group_pattern}", "correct the pattern")
+        return index
