@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
 # Keys whose values are text whatever they look like: Hydra would read a folder called 2024 as a number and one called
 # `a,b` as a grid, and stop at `#`, `~`, `=` or an accent.
-PATHS = ("data.root", "data.lineage", "model.weights", "ckpt_path", "init_from", "hydra.run.dir", "hydra.sweep.dir")
+PATHS = (
+    "data.root",
+    "data.table",
+    "data.lineage",
+    "model.weights",
+    "ckpt_path",
+    "init_from",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+)
 TEXTS = (*PATHS, "name", "data.group_pattern")
 # A value that stands in an environment variable, where it is text: `0.1` is to be a number.
 VARIABLE = re.compile(r"\$\{oc\.env:[^{}]*\}")

@@ -40,7 +40,9 @@ def test_a_path_is_used_as_it_is_typed(text: str) -> None:
     assert parsed(as_typed(f"data.root={path}")).value() == path
 
 
-@pytest.mark.parametrize("key", ["data.root", "ckpt_path", "init_from", "hydra.run.dir", "+data.lineage", "name"])
+@pytest.mark.parametrize(
+    "key", ["data.root", "data.table", "ckpt_path", "init_from", "hydra.run.dir", "+data.lineage", "name"]
+)
 @pytest.mark.parametrize("text", AWKWARD)
 def test_no_name_of_a_folder_is_anything_but_text(key: str, text: str) -> None:
     assert parsed(as_typed(f"{key}={text}")).value() == text
