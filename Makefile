@@ -12,13 +12,15 @@ FROM ?=
 EXP ?=
 RUN ?=
 SWEEP ?= lr
+IMAGES ?=
+MODEL ?=
 A ?=
 B ?=
 PORT ?= 6006
 LOGDIR ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep search audit bench compare evaluate ladder lineage reproduce report runs tensorboard lint format lock test test-all clean
+.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict export ladder lineage reproduce report runs tensorboard lint format lock test test-all clean
 
 help:
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +60,12 @@ train: $(READY)  ## Train a net; ARGS="data=blood_cells model=paper_cnn optim.lr
 
 evaluate: $(READY)  ## Test the net of a finished run again; RUN=runs/... ARGS="data.root=/other/folder"
 	$(BIN)/python -m bloodcell.evaluate $(RUN) $(ARGS)
+
+predict: $(READY)  ## Answer for new pictures; IMAGES=folder (or a zip, a glob) MODEL=runs/... ARGS="--out table.csv"
+	$(BIN)/python -m bloodcell.predict $(IMAGES) $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+
+export: $(READY)  ## Make one file of a run, with a card and with doubt; RUN=runs/... ARGS="--folds FOLDER"
+	$(BIN)/python -m bloodcell.export $(RUN) $(ARGS)
 
 ##@ Many runs
 sweep: $(READY)  ## Run the grid of conf/sweep/lr.yaml, or of another; SWEEP=folds ARGS="experiment=quickstart"

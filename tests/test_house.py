@@ -18,7 +18,9 @@ MAY_IMPORT = {
     "tracking": {"common", "evidence"},
     "training": {"common", "config", "data", "model", "evidence", "tracking"},
     "sweeps": {"common", "config", "tracking", "training"},
-    "studies": {"common", "config", "data", "model", "evidence", "tracking", "training"},
+    "prediction": {"common", "data", "model", "evidence", "training"},
+    "studies": {"common", "config", "data", "model", "evidence", "tracking", "training", "prediction"},
+    "package": {"prediction"},  # bloodcell.load
 }
 KNOW_HYDRA = {"config", "sweeps", "command"}
 FLOORS = 7
@@ -89,7 +91,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 
 def test_every_room_fits_its_sentence() -> None:
-    for folder in [PACKAGE, *(PACKAGE / room for room in MAY_IMPORT)]:
+    for folder in [PACKAGE, *(PACKAGE / room for room in MAY_IMPORT if room != "package")]:
         first = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
         assert first, f"{folder.name}: what is it for?"
         assert "TODO" not in first

@@ -3,13 +3,31 @@
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 
-def progress_bar() -> Progress:
-    """Make a bar with the time left, on the terminal alone; it goes away at the end."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+class _Speed(ProgressColumn):
+    """How many are done in a second."""
+
+    def __init__(self, noun: str) -> None:
+        super().__init__()
+        self.noun = noun
+
+    def render(self, task: Task) -> Text:
+        """Write it."""
+        return Text("" if task.speed is None else f"{task.speed:,.0f} {self.noun}/s")
+
+
+def progress_bar(noun: str = "") -> Progress:
+    """Make a bar with the time left, on the terminal alone; it goes away at the end.
+
+    Args:
+        noun: What is counted, to show how many are done in a second; ``""`` not to.
+    """
+    speed = [_Speed(noun)] if noun else []
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *speed, TimeRemainingColumn()
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 

@@ -88,7 +88,7 @@ class Decoder:
 
     def _decode(self, row: int) -> Tensor:
         with row_opened(self.index, row) as image:
-            pixels: Tensor = F.resize(F.pil_to_tensor(image), list(self.image_size), antialias=True)
+            pixels = squeezed(image, self.image_size)
         if self.mask is not None:
             mask_image(pixels, self.index, row, self.mask)
         return pixels
@@ -129,6 +129,20 @@ def faint_pictures(pixels: Tensor | Decoder, index: Index) -> str:
         f"no picture shows much: in each, the darkest and the brightest value lie less than {FAINT} of 255 apart "
         "(12 bits that were stored as 16 without scaling look like that)"
     )
+
+
+def squeezed(image: Image.Image, image_size: tuple[int, int]) -> Tensor:
+    """Resize a picture to what a net takes: the frame is squeezed, not cropped.
+
+    Args:
+        image: RGB.
+        image_size: Height and width in pixels.
+
+    Returns:
+        uint8, shape (3, height, width).
+    """
+    pixels: Tensor = F.resize(F.pil_to_tensor(image), list(image_size), antialias=True)
+    return pixels
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -88,8 +89,39 @@ def identities(data: CellImages, digests: Mapping[str, str], fingerprint: str) -
             else (f"{fingerprint}/{group}" if group else "")
             for file, group in zip(files, named, strict=True)
         ]
-    names = {name: _number(hashlib.sha256(name.encode()).hexdigest()) if name else UNKNOWN for name in set(known)}
+    names = {name: _number_of_name(name) if name else UNKNOWN for name in set(known)}
     return Identities(_numbers(digests[file] for file in files), np.array([names[name] for name in known], np.int64))
+
+
+class Recogniser:
+    """Tells pictures that weights have seen by their bytes, wherever they lie and whatever they are called.
+
+    Args:
+        seen: What the weights have seen; ``None`` where that is not known.
+    """
+
+    def __init__(self, seen: Seen | None) -> None:
+        self._seen = NOTHING if seen is None else seen
+        self._fields = _fields(read_lineage())
+
+    def group(self, digest: str) -> str:
+        """Return the field group of a published file by its SHA-256; ``""`` for every other file."""
+        return self._fields.get(digest, "")
+
+    def learnt(self, digest: str) -> str:
+        """Say of a file, by its SHA-256, that it was learnt (``yes``), or another of its field group; else ``""``."""
+        if _number(digest) in self._images:
+            return "yes"
+        field = self.group(digest)
+        return "same field" if field and _number_of_name(f"lineage/{field}") in self._groups else ""
+
+    @cached_property
+    def _images(self) -> frozenset[int]:
+        return frozenset(self._seen.images.tolist())
+
+    @cached_property
+    def _groups(self) -> frozenset[int]:
+        return frozenset(self._seen.groups.tolist())
 
 
 def _fields(lineage: Lineage) -> dict[str, str]:
@@ -100,6 +132,10 @@ def _fields(lineage: Lineage) -> dict[str, str]:
 
 def _numbers(digests: Iterable[str]) -> IntArray:
     return np.array([_number(digest) for digest in digests], dtype=np.int64)
+
+
+def _number_of_name(name: str) -> int:
+    return _number(hashlib.sha256(name.encode()).hexdigest())
 
 
 def _number(digest: str) -> int:

@@ -1,4 +1,4 @@
-"""The one way to open a run that is there: its config, its checkpoints, and how to go on with it."""
+"""The one way to open a run or a net that is there: its config, its checkpoints, and how to go on with it."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,6 +19,7 @@ from bloodcell.training.place import clear, kept_part
 
 if TYPE_CHECKING:
     from bloodcell.data.seen import Seen
+    from bloodcell.training.trained import TrainedNet
 
 BLOOD_CELLS = "bloodcell.data.sources.blood_cells.BloodCells"
 BLOOD_CELLS_OR_SMEARS = "bloodcell.data.sources.blood_cells.blood_cells_or_smears"
@@ -291,3 +292,31 @@ def seen_by(run_dir: Path, checkpoint: Path) -> "Seen":
 
     seen = seen_in(read_checkpoint(checkpoint, str(checkpoint)))
     return seen if seen is not None else describe(find_data(read_config(run_dir, []))).seen
+
+
+def open_net(source: Path) -> "TrainedNet":
+    """Open a trained net: a run directory, a checkpoint in one, or a published file.
+
+    Args:
+        source: What was typed. Nothing in it has to be trusted: it runs no code and writes nothing.
+
+    Raises:
+        InputError: If it is none of these, or cannot be read.
+    """
+    from bloodcell.training.published import SUFFIX, read_published
+    from bloodcell.training.trained import net_of_run
+
+    if source.suffix == SUFFIX:
+        return read_published(source)
+    within = source.suffix == ".ckpt" and source.parent.name == "checkpoints"
+    run_dir = source.parent.parent if within else source
+    if run_dir.is_dir():
+        cfg = read_config(run_dir, [])
+        path = source if within else find_checkpoint(run_dir, cfg.report or "last")
+        return net_of_run(run_dir, cfg, path, reduce=cfg.data._target_ in (BLOOD_CELLS, BLOOD_CELLS_OR_SMEARS))
+    raise InputError(
+        str(source),
+        expected=f"a run directory, its checkpoints/best.ckpt, or a published net (NAME{SUFFIX})",
+        got="another file" if source.exists() else "no such file or folder",
+        fix="give the directory that a training printed, as runs/quickstart/2026-...",
+    )

@@ -16,9 +16,15 @@ from bloodcell.data.lineage_table import SHIPPED, Lineage, read_lineage
 from bloodcell.data.masks import Mask, located
 from bloodcell.data.micrographs import COPY_SIZE
 from bloodcell.data.sources.synthetic import Smears
-from bloodcell.data.splits import PAPER_TEST_PER_CLASS, Split, grouped_split, official_split, random_split
+from bloodcell.data.splits import (
+    PAPER_TEST_PER_CLASS,
+    Split,
+    grouped_split,
+    official_split,
+    random_split,
+)
 
-PROTOCOLS = ("random", "official", "official_strict", "grouped")
+PROTOCOLS = ("random", "official", "official_strict", "grouped", "everything")
 
 
 class BloodCells(CellImages):
@@ -36,7 +42,8 @@ class BloodCells(CellImages):
     Args:
         root: Where the images are; ``None`` means ``BLOODCELL_DATA``, then the cache.
         protocol: ``random`` (the paper's, as we read it), ``official`` (TRAIN to TEST), ``official_strict`` (TRAIN
-            without the groups that touch TEST) or ``grouped`` (one fold of a cross-validation by field group).
+            without the groups that touch TEST), ``grouped`` (one fold of a cross-validation by field group) or
+            ``everything`` (for a net that is handed on: all is learnt, nothing is measured).
         folds: Folds of ``grouped``.
         fold: Fold of them to test on, 0 to folds - 1.
         fold_seed: Seeds the folds and nothing else.
@@ -52,7 +59,7 @@ class BloodCells(CellImages):
     def __init__(
         self,
         root: str | None = None,
-        protocol: Literal["random", "official", "official_strict", "grouped"] = "official",
+        protocol: Literal["random", "official", "official_strict", "grouped", "everything"] = "official",
         folds: int = 5,
         fold: int = 0,
         fold_seed: int = 0,
@@ -120,6 +127,8 @@ class BloodCells(CellImages):
                 return random_split(index, self.split_seed, self.test_per_class)
             case "grouped":
                 return grouped_split(index, self.folds, self.fold, self.fold_seed, self.train_view)
+            case "everything":
+                return everything(index)
             case _:
                 return official_split(index, self.split_seed, strict=self.protocol == "official_strict")
 
@@ -144,6 +153,22 @@ def blood_cells_or_smears(
         print(f"no real images: {error}")
     shared = {key: value for key, value in arguments.items() if key in Shared.__annotations__}
     return Smears(synthetic_per_class=synthetic_per_class, **shared)
+
+
+def everything(index: Index) -> Split:
+    """Learn from every published image, for a net that is handed on; its honest numbers come from the folds.
+
+    Args:
+        index: The table of images.
+
+    Returns:
+        The split, with ``choice`` false: what is tested, one view of each photograph, was learnt.
+    """
+    originals = np.flatnonzero(index.view == "original")
+    learnt = np.flatnonzero(index.published)
+    tested = originals if len(originals) else learnt
+    caveat = "every photograph was learnt: how well the net fits them, and no more (protocol grouped tests it)"
+    return Split("everything", learnt, tested, tested, choice=False, caveat=caveat)
 
 
 def index_blood_cells(images: Path, lineage: Lineage) -> Index:

@@ -1,0 +1,1 @@
+"""A trained net and new pictures become cells with a class, a probability and a doubt."""

@@ -1,0 +1,121 @@
+"""``predictions.csv`` of new pictures: written while the answers come, whole or not at all, and gone on with."""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+from bloodcell.prediction.inputs import Picture
+from bloodcell.prediction.predictor import CellAnswer
+
+# What a spreadsheet takes for the start of a formula.
+FORMULA = ("=", "+", "-", "@")
+
+
+def header(classes: Sequence[str]) -> list[str]:
+    """Name the columns."""
+    start = ["file", "left", "top", "right", "bottom", "class"]
+    return [*start, *(f"p_{name}" for name in classes), "doubt", "reason", "possible", "learnt", "group"]
+
+
+def line_of(cell: CellAnswer, classes: Sequence[str]) -> list[str]:
+    """Write a cell as texts."""
+    box = [str(edge) for edge in cell.box] if cell.box else [""] * 4
+    shares = [f"{cell.probabilities[name]:.6f}" if cell.probabilities else "" for name in classes]
+    doubt = "" if cell.doubt is None else f"{cell.doubt:.4f}"
+    texts = [cell.file, *box, cell.name, *shares, doubt, cell.reason, " ".join(cell.possible), cell.learnt, cell.group]
+    return [_safe(text) for text in texts]
+
+
+class AnswersFile:
+    """Rows on disk beside their place, until all are there.
+
+    Stopped and typed again, what is there is kept: pictures come in the same order, so the first ones are answered.
+
+    Args:
+        path: Where the table is to be.
+        classes: Of the net.
+        net: Digest of the net: what another has answered is not gone on with.
+    """
+
+    def __init__(self, path: Path, classes: Sequence[str], net: str) -> None:
+        self.path, self.classes = path, tuple(classes)
+        self.part = path.with_name(f".{path.name}.{net[:16]}.part")
+
+    def left(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
+        """Pass over the pictures that are answered, and cut off what was being written.
+
+        Args:
+            pictures: All of them, in the order of every time.
+
+        Returns:
+            The rest.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        end, waiting = self._answered(pictures)
+        with self.part.open("ab") as file:
+            file.truncate(end)
+        if not end:
+            self._write([header(self.classes)])
+        return waiting
+
+    def add(self, cells: Iterable[CellAnswer]) -> None:
+        """Write the cells of some pictures."""
+        self._write(line_of(cell, self.classes) for cell in cells)
+
+    def finish(self) -> None:
+        """Put the table in its place."""
+        with self.part.open("rb") as file:
+            os.fsync(file.fileno())
+        self.part.replace(self.path)
+
+    def rows(self) -> Iterator[dict[str, str]]:
+        """Read the finished table, a row at a time."""
+        with self.path.open(encoding="utf-8", newline="") as file:
+            yield from csv.DictReader(file)
+
+    def _write(self, lines: Iterable[Sequence[str]]) -> None:
+        with self.part.open("ab") as file:
+            file.write(_encoded(lines))
+
+    def _answered(self, pictures: Iterator[Picture]) -> tuple[int, Iterator[Picture]]:
+        """Find where the answers end that are whole and still asked for, and the pictures that are left."""
+        if not self.part.is_file():
+            return 0, pictures
+        with self.part.open("rb") as file:
+            if file.readline() != _encoded([header(self.classes)]):
+                return 0, pictures
+            end = file.tell()
+            for name, stop in _ends(file):
+                picture = next(pictures, None)
+                if picture is None:
+                    return end, iter(())
+                if _safe(picture.name) != name:
+                    return end, chain([picture], pictures)
+                end = stop
+        return end, pictures
+
+
+def _ends(file: BinaryIO) -> Iterator[tuple[str, int]]:
+    """Each picture in a part and where its rows end, but for the last, whose rows may not all be there."""
+    before, end = "", file.tell()
+    while (line := file.readline()).endswith(b"\r\n"):
+        name = next(csv.reader([line.decode("utf-8")]))[0]
+        if before and name != before:
+            yield before, end
+        before, end = name, file.tell()
+
+
+def _encoded(lines: Iterable[Sequence[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(lines)  # RFC 4180
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _safe(text: str) -> str:
+    """A text that stays on its line, and that no spreadsheet takes for a formula."""
+    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return f"'{shown}" if shown.startswith(FORMULA) else shown

@@ -1,0 +1,218 @@
+"""The one place where a trained net answers for new pictures, however they come: a path, an array, a thousand files."""
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bloodcell.common.env import PACKAGE
+from bloodcell.common.errors import InputError
+from bloodcell.data.decode import decoded, reason
+from bloodcell.data.micrographs import COPY_SIZE, as_copy
+from bloodcell.data.pixels import squeezed
+from bloodcell.data.seen import Recogniser
+from bloodcell.evidence.doubt import classes_left
+from bloodcell.evidence.intervals import Floats
+from bloodcell.prediction.inputs import Picture, find_pictures
+from bloodcell.training.restore import open_net
+from bloodcell.training.trained import TrainedNet
+
+# The net that comes with the package.
+SHIPPED = PACKAGE / "nets" / "cells.safetensors"
+# Pictures that are decoded before the net answers: keeps all threads busy and takes little memory.
+BATCH = 64
+
+Pixels = npt.NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+
+
+class CellAnswer(NamedTuple):
+    """What a net says of one cell; a list of them is a table (``pandas.DataFrame(net.predict(...))``).
+
+    Attributes:
+        file: The picture, as it was named; ``""`` for an array.
+        box: Left, top, right and bottom of what the net looked at, in pixels of the picture; ``None`` where it could
+            not be read.
+        name: The most probable class; ``""`` where it could not be read.
+        probabilities: Of each class, calibrated as the card says.
+        doubt: How unlike the learnt cells it is: 1 at the threshold, more beyond; ``None`` where the net cannot tell.
+        reason: Why the answer is not to be trusted; ``""`` where nothing speaks against it.
+        possible: The prediction set: the classes that are possible at the card's level.
+        learnt: ``yes`` where the weights have learnt this very file, ``same field`` for another picture of a field
+            group that they have learnt.
+        group: Field group, where the file is a published one.
+    """
+
+    file: str
+    box: Box | None
+    name: str
+    probabilities: dict[str, float]
+    doubt: float | None
+    reason: str
+    possible: tuple[str, ...]
+    learnt: str
+    group: str
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether there is no answer at all."""
+        return self.box is None
+
+
+class _Opened(NamedTuple):
+    """A picture on its way to the net: its cells, or why there are none."""
+
+    name: str
+    digest: str
+    boxes: list[Box]
+    pixels: list[Tensor]
+    problem: str
+
+
+class Predictor:
+    """A trained net that answers for pictures.
+
+    Args:
+        trained: As :func:`bloodcell.training.restore.open_net` opens it.
+
+    Attributes:
+        trained: The same.
+    """
+
+    def __init__(self, trained: TrainedNet) -> None:
+        self.trained = trained
+        self._recogniser = Recogniser(trained.seen)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the probabilities."""
+        return self.trained.card.classes
+
+    def predict(self, pictures: str | Path | Pixels | Sequence[str | Path | Pixels]) -> list[CellAnswer]:
+        """Answer for pictures at hand.
+
+        Args:
+            pictures: A path (of a picture, a folder, a zip, or a glob), an RGB array (uint8, shape (H, W, 3)), or a
+                list of either.
+
+        Returns:
+            A row a cell, in the order of the pictures. A picture that cannot be read has a row that says why.
+
+        Raises:
+            InputError: If an array is none of a picture.
+        """
+        given = [pictures] if isinstance(pictures, str | Path | np.ndarray) else list(pictures)
+        return [cell for cells in self.answers(_each(given)) for cell in cells]
+
+    def answers(self, pictures: Iterable[Picture | Pixels]) -> Iterator[list[CellAnswer]]:
+        """Answer for pictures as they come.
+
+        Args:
+            pictures: Any number of them; no more than ``BATCH`` are in memory.
+
+        Yields:
+            The cells of one picture after the other, in the same order.
+        """
+        waiting = iter(pictures)
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            while part := list(islice(waiting, BATCH)):
+                yield from self._answer(list(pool.map(self._open, part)))
+
+    def _open(self, picture: Picture | Pixels) -> _Opened:
+        if not isinstance(picture, Picture):
+            return self._cells("", "", Image.fromarray(picture))
+        try:
+            content = picture.read()
+            digest = hashlib.sha256(content).hexdigest()
+            with decoded(io.BytesIO(content)) as (image, _):
+                return self._cells(picture.name, digest, image)
+        except Exception as error:  # decoders raise what they like
+            return _Opened(picture.name, "", [], [], f"cannot be read: {reason(error, Path(picture.name))}")
+
+    def _cells(self, name: str, digest: str, image: Image.Image) -> _Opened:
+        """Cut out what the net looks at: here the whole field, as one cell."""
+        preparation = self.trained.card.preparation
+        box = (0, 0, image.width, image.height)
+        if preparation.reduce and image.width * image.height > COPY_SIZE[0] * COPY_SIZE[1]:
+            image = as_copy(image)
+        return _Opened(name, digest, [box], [squeezed(image, preparation.image_size)], "")
+
+    def _answer(self, opened: list[_Opened]) -> Iterator[list[CellAnswer]]:
+        pixels = [one for picture in opened for one in picture.pixels]
+        probabilities, features = self.trained.outputs(torch.stack(pixels)) if pixels else (np.zeros((0, 0)),) * 2
+        known = self.trained.learnt
+        doubts = known.doubts(features) if known is not None and pixels else None
+        first = 0
+        for picture in opened:
+            if not picture.boxes:
+                yield [CellAnswer(picture.name, None, "", {}, None, picture.problem, (), "", "")]
+                continue
+            rows = range(first, first + len(picture.boxes))
+            first = rows.stop
+            yield [
+                self._cell(picture, box, probabilities[row], None if doubts is None else float(doubts[row]))
+                for row, box in zip(rows, picture.boxes, strict=True)
+            ]
+
+    def _cell(self, picture: _Opened, box: Box, probabilities: Floats, doubt: float | None) -> CellAnswer:
+        limits = self.trained.card.limits
+        left = classes_left(probabilities, limits) if limits is not None else None
+        possible = tuple(self.classes[k] for k in left) if left is not None else ()
+        learnt, group = (self._recogniser.learnt(picture.digest), self._recogniser.group(picture.digest))
+        return CellAnswer(
+            file=picture.name,
+            box=box,
+            name=self.classes[int(probabilities.argmax())],
+            probabilities=dict(zip(self.classes, probabilities.tolist(), strict=True)),
+            doubt=doubt,
+            reason=_why(doubt, left, possible),
+            possible=possible,
+            learnt=learnt,
+            group=group,
+        )
+
+
+def _why(doubt: float | None, left: Sequence[int] | None, possible: Sequence[str]) -> str:
+    """Say why an answer is not to be trusted; ``""`` where nothing speaks against it."""
+    if doubt is not None and doubt > 1:
+        return "unlike the learnt cells"
+    if left is None or len(left) == 1:
+        return ""
+    return f"could be {' or '.join(possible)}" if left else "no class is probable enough"
+
+
+def _each(given: Sequence[str | Path | Pixels]) -> Iterator[Picture | Pixels]:
+    for one in given:
+        if isinstance(one, np.ndarray):
+            if one.dtype != np.uint8 or one.ndim != 3 or one.shape[2] != 3 or not one.size:
+                raise InputError(
+                    "predict",
+                    expected="an array of RGB bytes (uint8, shape (height, width, 3))",
+                    got=f"{one.dtype}, shape {one.shape}",
+                    fix="convert it, as np.asarray(image.convert('RGB'))",
+                )
+            yield one
+        else:
+            yield from find_pictures([str(one)])
+
+
+def load_net(source: str | Path | None = None) -> Predictor:
+    """Open a trained net.
+
+    Args:
+        source: A run directory, a checkpoint in one, or a published net; ``None`` for the one of the package.
+
+    Raises:
+        InputError: If it is none of these.
+    """
+    return Predictor(open_net(SHIPPED if source is None else Path(source)))

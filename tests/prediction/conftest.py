@@ -1,0 +1,37 @@
+"""A published net of the tiny run, and the command that answers with it."""
+
+import csv
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def net(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run as a published net, by the command."""
+    from bloodcell.export import main
+
+    path = tmp_path_factory.mktemp("net") / "tiny.safetensors"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["export", str(finished), "--to", "net", "--out", str(path)])
+        main()
+    return path
+
+
+@pytest.fixture
+def predict(net: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[dict[str, str]], int]]:
+    """``predict("folder")`` types ``python -m bloodcell.predict``; the table and the exit code come back."""
+
+    def run(*words: str, model: Path = net) -> tuple[list[dict[str, str]], int]:
+        from bloodcell.predict import main
+
+        monkeypatch.setattr(sys, "argv", ["predict", *words, "--model", str(model)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out = Path(words[words.index("--out") + 1] if "--out" in words else "predictions.csv")
+        with out.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file)), int(ended.value.code or 0)
+
+    return run

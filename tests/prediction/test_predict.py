@@ -1,0 +1,167 @@
+"""``python -m bloodcell.predict``: the same answers however pictures come, and a row for each that cannot be read."""
+
+import io
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import bloodcell
+from bloodcell.prediction import answering, predictor
+from tests.helpers import CLASSES, write_cells
+
+Run = Callable[..., tuple[list[dict[str, str]], int]]
+
+
+def answers(rows: list[dict[str, str]]) -> dict[str, list[float]]:
+    """Probabilities and doubt by the name of the file."""
+    numbers = [*(f"p_{name}" for name in CLASSES), "doubt"]
+    return {Path(row["file"]).name: [float(row[number]) for number in numbers] for row in rows}
+
+
+def test_a_folder_a_zip_a_glob_a_list_and_one_by_one_get_the_same_answers(
+    predict: Run, net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_cells(tmp_path / "new", ("",), 3, seed=9)
+    with zipfile.ZipFile("new.zip", "w") as archive:
+        for path in sorted(folder.rglob("*.png"), reverse=True):
+            archive.write(path, path.relative_to(folder))
+    rows, code = predict(str(folder))
+    assert (len(rows), code) == (9, 0)
+    assert {(row["left"], row["top"], row["right"], row["bottom"]) for row in rows} == {("0", "0", "48", "36")}
+    expected = answers(rows)
+    monkeypatch.setattr(predictor, "BATCH", 2)
+    others = [predict("new.zip")[0], predict("new/*/*.png")[0]]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{path}\n" for path in folder.rglob("*.png"))))
+    others.append(predict("-")[0])
+    found = bloodcell.load(net).predict([path for path in folder.rglob("*.png")])
+    for other in [*map(answers, others)]:
+        assert other.keys() == expected.keys()
+        for name, numbers in other.items():
+            assert numbers == pytest.approx(expected[name], abs=1e-4)  # of what is written with four digits
+    for cell in found:
+        one = bloodcell.load(net).predict(np.asarray(Image.open(cell.file)))[0]
+        assert one.doubt == pytest.approx(cell.doubt, abs=1e-5)
+        for name in CLASSES:
+            assert one.probabilities[name] == pytest.approx(cell.probabilities[name], abs=1e-5)
+            assert cell.probabilities[name] == pytest.approx(
+                expected[Path(cell.file).name][CLASSES.index(name)], abs=1e-5
+            )
+
+
+def test_the_command_agrees_with_the_run_it_was_made_of(predict: Run, finished: Path, cells: Path) -> None:
+    from bloodcell.tracking.predictions import read_predictions
+
+    rows, _ = predict(str(cells / "test"), model=finished)
+    by_run = read_predictions(finished)
+    own = {str(file): number for file, number in zip(by_run.file, by_run.probabilities, strict=True)}
+    assert len(rows) == len(own) == 24
+    for row in rows:
+        shares = [float(row[f"p_{name}"]) for name in CLASSES]
+        # the run's are as the net gives them, these at the run's temperature: the order of the classes is the same
+        assert np.argsort(shares).tolist() == np.argsort(own[str(Path(row["file"]).relative_to(cells))]).tolist()
+
+
+def test_what_cannot_be_read_has_a_row_that_says_why(predict: Run, cells: Path) -> None:
+    Path("mixed").mkdir()
+    good = next((cells / "test").rglob("*.png"))
+    shutil.copyfile(good, "mixed/=good.png")
+    Path("mixed/broken.jpg").write_bytes(good.read_bytes()[:200])
+    Path("mixed/empty.png").touch()
+    Path("mixed/notes.txt").write_text("no picture, and not called like one")
+    Path("mixed/broken.zip").write_bytes(b"PK no zip")
+    rows, code = predict("mixed", "mixed/broken.zip", "mixed/notes.txt")
+    assert code == 1
+    assert [row["file"] for row in rows] == [
+        "mixed/=good.png",
+        "mixed/broken.jpg",
+        "mixed/empty.png",
+        "mixed/broken.zip",
+        "mixed/notes.txt",
+    ]
+    assert [bool(row["class"]) for row in rows] == [True, False, False, False, False]
+    assert all(row["reason"].startswith("cannot be read: ") for row in rows[1:])
+
+
+def test_no_cell_of_the_table_is_a_formula_or_leaves_its_line(predict: Run, cells: Path) -> None:
+    good = next((cells / "test").rglob("*.png"))
+    for name in ("=1+1.png", "+a.png", "a\nb.png", 'c,"d".png'):
+        shutil.copyfile(good, name)
+    rows, _ = predict("=1+1.png", "+a.png", "a\nb.png", 'c,"d".png')
+    assert [row["file"] for row in rows] == ["'=1+1.png", "'+a.png", "a\N{REPLACEMENT CHARACTER}b.png", 'c,"d".png']
+    assert len(Path("predictions.csv").read_bytes().split(b"\r\n")) == 6
+
+
+def test_stopped_and_typed_again_it_goes_on(predict: Run, cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = predict(str(cells / "test"), "--out", "whole.csv")
+    monkeypatch.setattr(answering, "BATCH", 4)
+    answered: list[str] = []
+    real = predictor.Predictor.answers
+
+    def stops(self: predictor.Predictor, pictures: object) -> object:
+        for cells_of_one in real(self, pictures):  # type: ignore[arg-type]
+            answered.append(cells_of_one[0].file)
+            if len(answered) == 11:
+                raise KeyboardInterrupt
+            yield cells_of_one
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predictor.Predictor, "answers", stops)
+        with pytest.raises(FileNotFoundError):
+            predict(str(cells / "test"))  # no table is there before it is whole
+    (part,) = Path.cwd().glob(".predictions.csv.*.part")
+    part.write_bytes(part.read_bytes() + b"half a l")
+    again: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            predictor.Predictor,
+            "answers",
+            lambda self, pictures: (again.append(one[0].file) or one for one in real(self, pictures)),
+        )
+        rows, code = predict(str(cells / "test"))
+    assert (rows, code) == (whole, 0)
+    assert len(again) == 24 - 7  # of the eight that were written, the last one might not have been whole
+    assert not list(Path.cwd().glob(".predictions.csv.*.part"))
+
+
+def test_folders_called_like_the_classes_are_compared_and_learnt_pictures_are_said(
+    predict: Run, cells: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, _ = predict(str(cells / "train"))
+    assert {row["learnt"] for row in rows} == {"yes"}
+    said = capsys.readouterr().out
+    assert "WARNING: all of them" in said
+    assert "this is memory, not a result" in said
+    rows, _ = predict(str(cells / "test"))
+    assert {row["learnt"] for row in rows} == {""}
+    said = capsys.readouterr().out
+    assert "by their folders: balanced accuracy" in said
+    assert "of 24 cells\n" in said
+
+
+@pytest.mark.parametrize("word", ["nowhere", "*.nothing", "empty"])
+def test_nothing_to_answer_for_is_one_line(
+    word: str, net: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bloodcell.predict import main
+
+    Path("empty").mkdir()
+    monkeypatch.setattr(sys, "argv", ["predict", word, "--model", str(net)])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {word}: expected ")
+    assert error.count("\n") == 1
+    assert not Path("predictions.csv").exists()
+
+
+def test_the_package_is_imported_without_torch() -> None:
+    import subprocess
+
+    code = "import sys, bloodcell; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
