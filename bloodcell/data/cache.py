@@ -26,8 +26,8 @@ FORMAT = 2
 def mapped(decoder: Decoder) -> Tensor:
     """Map the pixels of all rows from the cache, which is filled first if it does not hold them.
 
-    An entry is found by the bytes of the images, their order, the size and the mask, and by the versions of the
-    libraries that decode: wherever the images lie, the same pixels are kept once, and another image is another entry.
+    An entry is found by the bytes of the images, their order, the size, the mask and the crop, and by the versions of
+    the libraries that decode: wherever the images lie, the same pixels are kept once; another image is another entry.
 
     Args:
         decoder: Makes the pixels.
@@ -59,11 +59,12 @@ def mapped(decoder: Decoder) -> Tensor:
 def _key(decoder: Decoder) -> str:
     index, digests = decoder.index, decoder.index.digests()
     made_by = f"format {FORMAT}, pillow {PIL.__version__}, torch {torch.__version__}"
-    key = hashlib.sha256(f"{made_by}, {decoder.image_size}, {decoder.mask}\n".encode())
+    key = hashlib.sha256(f"{made_by}, {decoder.image_size}, {decoder.mask}{decoder.crop or ''}\n".encode())
     for row, name in enumerate(index.file):
-        # A mask depends on the name of the file and the place of the cell.
-        hidden = f" {name} {index.cell[row].tolist()}" if decoder.mask else ""
-        key.update(f"{digests[name]} {index.view[row] == 'original'}{hidden}\n".encode())
+        # A mask depends on the name of the file and the place of the cell, a crop on that place alone.
+        hidden = f" {name}" if decoder.mask else ""
+        cell = f" {index.cell[row].tolist()}" if decoder.mask or decoder.crop else ""
+        key.update(f"{digests[name]} {index.view[row] == 'original'}{hidden}{cell}\n".encode())
     return key.hexdigest()[:32]
 
 

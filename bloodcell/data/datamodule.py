@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal, TypedDict
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader
 from bloodcell.common.errors import InputError
 from bloodcell.data.batches import Batch, Chosen, EpochSampler, Rows, Share, as_they_are
 from bloodcell.data.cache import mapped
+from bloodcell.data.crops.cut import Centre, Crop
 from bloodcell.data.external import with_classes_of
 from bloodcell.data.index import Index, IntArray
 from bloodcell.data.lineage_table import Lineage
@@ -32,6 +34,9 @@ Rule = tuple[str, object, bool, str]  # key, value, whether it is good, and what
 class Shared(TypedDict, total=False):
     """The arguments that all sources share (``conf/data/_common.yaml``); see :class:`CellImages`."""
 
+    view: Literal["field", "crop"]
+    crop: Centre
+    crop_side: int
     image_size: Sequence[int]
     batch_size: int
     cache: Literal["disk", "ram", "none"]
@@ -50,6 +55,9 @@ class CellImages(L.LightningDataModule, ABC):
     A data set is a subclass in ``bloodcell/data/sources`` with one method, :meth:`find`.
 
     Args:
+        view: Whether a net sees the whole ``field`` or a ``crop`` of its white cell.
+        crop: The cell that a crop is cut around: the one that the finder has ``found``, or the ``annotated`` one.
+        crop_side: Side of a crop, in pixels of a field whose shorter side is 480.
         image_size: Height and width in pixels that every image is resized to.
         batch_size: Images in a batch, over all processes if several train together.
         cache: Where decoded pixels are kept: in a file that all processes share (``disk``), in the memory of each
@@ -86,6 +94,9 @@ class CellImages(L.LightningDataModule, ABC):
     def __init__(
         self,
         *,
+        view: Literal["field", "crop"] = "field",
+        crop: Centre = "found",
+        crop_side: int = 280,
         image_size: Sequence[int] = (128, 128),
         batch_size: int = 32,
         cache: Literal["disk", "ram", "none"] = "disk",
@@ -101,12 +112,16 @@ class CellImages(L.LightningDataModule, ABC):
         self.image_size, self.batch_size, self.cache = image_size, batch_size, cache
         self.num_classes, self.train_images = num_classes, train_images
         self.split_seed, self.seed = split_seed, seed
-        self.view = RandomView(**augment) if augment else None
+        self.crop = Crop(crop, crop_side) if view == "crop" else None
+        self.augmentation = RandomView(**augment) if augment else None
         self.scale = scaling(mean, std)
         self.index: Index
         self.split: Split
         self._pixels: Tensor | Decoder | None = None
         check_arguments(
+            ("view", view, view in {"field", "crop"}, "field or crop"),
+            ("crop", crop, crop in {"found", "annotated"}, "found or annotated"),
+            ("crop_side", crop_side, is_count(crop_side), "pixels of a field whose shorter side is 480, as 280"),
             ("split_seed", split_seed, is_seed(split_seed), "a whole number from 0"),
             ("train_images", train_images, train_images is None or is_count(train_images), "null or a number"),
             ("cache", cache, cache in {"disk", "ram", "none"}, "disk, ram or none"),
@@ -143,7 +158,7 @@ class CellImages(L.LightningDataModule, ABC):
             return
         self.look_up()
         height, width = self.image_size
-        decoder = Decoder(self.index, (height, width), self.mask, workers=os.cpu_count() or 1)
+        decoder = Decoder(self.index, (height, width), self.mask, workers=os.cpu_count() or 1, crop=self.crop)
         match self.cache:
             case "disk":
                 self._pixels = mapped(decoder)
@@ -168,6 +183,13 @@ class CellImages(L.LightningDataModule, ABC):
         if self.trained_on is not None and self.split.protocol == "all_test":
             self.index, said = with_classes_of(self.index, self.trained_on)
             self.split = replace(all_test(self.index), caveat=said)
+        if self.crop and self.crop.centre == "annotated" and np.isnan(self.index.cell).all():
+            raise InputError(
+                "data.crop=annotated",
+                expected="the places of cells",
+                got="none for these images",
+                fix="data.crop=found",
+            )
         if self.train_images is not None:
             self.split = fewer_training_images(self.index, self.split, self.train_images, self.split_seed)
         if not len(self.split.train) and self.split.protocol != "all_test":
@@ -226,9 +248,9 @@ class CellImages(L.LightningDataModule, ABC):
             Images, float32, in the memory layout that convolutions are fastest with; labels; rows.
         """
         images = self.gather(chosen.rows).float().div_(255)
-        if training and self.view is not None:
-            self.view.seed(self.seed, epoch, chosen.first)
-            images = self.view(images)
+        if training and self.augmentation is not None:
+            self.augmentation.seed(self.seed, epoch, chosen.first)
+            images = self.augmentation(images)
         images = self.scale(images).contiguous(memory_format=torch.channels_last)
         return Batch(images, self._labels[chosen.rows], chosen.rows)
 

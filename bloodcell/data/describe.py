@@ -19,6 +19,7 @@ class DataDescription:
     Attributes:
         source: Name of the data set; for rendered images it says that they are no real cells.
         synthetic: Whether the images are rendered.
+        picture: What of an image a net sees, where it is not the whole field: how it is cropped.
         root: Folder of the images.
         fingerprint: SHA-256 over the published images, which names and bytes settle.
         fingerprint_beside: The same of the originals and reductions beside them; ``None`` without any.
@@ -37,6 +38,7 @@ class DataDescription:
 
     source: str
     synthetic: bool
+    picture: str | None
     root: str
     fingerprint: str
     fingerprint_beside: str | None
@@ -115,6 +117,7 @@ def describe(data: CellImages, before: Seen = NOTHING, *, training: bool = True)
     return DataDescription(
         source=data.source,
         synthetic=data.synthetic,
+        picture=str(data.crop) if data.crop else None,
         root=str(index.root),
         fingerprint=fingerprint,
         fingerprint_beside=fingerprint_of(beside) if beside else None,

@@ -123,8 +123,13 @@ def as_copy(image: Image.Image) -> Image.Image:
         RGB, 320x240, its brightest value 255.
     """
     height, width = COPY_SIZE
-    small = np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
-    return Image.fromarray((small * (255.0 / max(small.max(), 1.0))).astype(np.uint8))
+    return brightened(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
+
+
+def brightened(image: Image.Image) -> Image.Image:
+    """Scale an image so that its brightest value is 255, as those of the published copies are."""
+    values = np.asarray(image, dtype=np.float32)
+    return Image.fromarray((values * (255.0 / max(values.max(), 1.0))).astype(np.uint8))
 
 
 def open_micrograph(path: Path) -> Pixels:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -12,10 +13,11 @@ from torchvision.transforms.v2 import functional as F
 
 from bloodcell.common.console import counted, progress_bar
 from bloodcell.common.errors import InputError
+from bloodcell.data.crops.cut import Crop
 from bloodcell.data.decode import opened
 from bloodcell.data.index import Index
 from bloodcell.data.masks import Mask, mask_image
-from bloodcell.data.micrographs import as_copy
+from bloodcell.data.micrographs import as_copy, brightened
 
 # Images that are decoded before they are handed on: keeps all threads busy and takes little memory.
 BLOCK = 512
@@ -32,12 +34,14 @@ class Decoder:
         image_size: Height and width to resize to, in pixels (the frame is squeezed, not cropped).
         mask: What to hide of every image, or ``None``.
         workers: Threads; the decoder releases Python's lock.
+        crop: How to cut the cell out before; ``None`` for the whole field.
     """
 
     index: Index
     image_size: tuple[int, int]
     mask: Mask | None
     workers: int
+    crop: Crop | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -87,11 +91,22 @@ class Decoder:
         return torch.stack(list(pool.map(self._decode, rows)))
 
     def _decode(self, row: int) -> Tensor:
-        with row_opened(self.index, row) as image:
+        with self._picture(row) as image:
             pixels = squeezed(image, self.image_size)
         if self.mask is not None:
             mask_image(pixels, self.index, row, self.mask)
         return pixels
+
+    @contextmanager
+    def _picture(self, row: int) -> Iterator[Image.Image]:
+        """Open what a net is to see of an image; for a crop, a photograph is not reduced before."""
+        if self.crop is None:
+            with row_opened(self.index, row) as image:
+                yield image
+            return
+        with opened(self.index.where(row)) as image:
+            field = np.asarray(brightened(image) if self.index.view[row] == "original" else image)
+        yield Image.fromarray(self.crop.cut(field, self.index.cell[row].tolist()))
 
 
 def faint_pictures(pixels: Tensor | Decoder, index: Index) -> str:

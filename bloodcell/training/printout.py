@@ -24,6 +24,8 @@ def announce(about: DataDescription, run_dir: Path, arithmetic: str) -> None:
     train, val, test = (about.images[name] for name in ("train", "val", "test"))
     print(f"      {train:,} train, {val:,} validation, {test:,} test images")
     _print_warnings(about)
+    if about.picture:
+        print(f"net sees: {about.picture}")
     print(f"math: {arithmetic}")
     print(f"run:  {run_dir}", flush=True)
 

@@ -1,12 +1,19 @@
 """White cells are found in a field, and cut out of it at its own scale."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from bloodcell.data.crops.cut import background_of, crop_cell
+from bloodcell.common.errors import InputError
+from bloodcell.data.crops import cut
+from bloodcell.data.crops.cut import Crop, background_of, crop_cell
 from bloodcell.data.crops.finder import find_cells
+from bloodcell.data.describe import describe
 from bloodcell.data.micrographs import Pixels
+from bloodcell.data.sources.folder import Folder
 
 PLASMA, RED, NUCLEUS, CYTOPLASM = (225, 220, 215), (205, 160, 150), (110, 70, 160), (190, 150, 200)
 
@@ -74,3 +81,59 @@ def test_beyond_the_frame_a_crop_shows_empty_slide(box: tuple[int, ...]) -> None
     assert (outside == PLASMA).all()
     if box[0] == 600:
         assert (crop[:120, :120] == image[360:, 520:]).all()
+
+
+def test_a_crop_covers_the_same_part_of_a_photograph_and_of_its_copy() -> None:
+    image = np.asarray(Image.fromarray(field_with((480, 300))))
+    small = np.asarray(Image.fromarray(image).reduce(2))
+    nowhere = (float("nan"), float("nan"))
+    for crop, cell in ((Crop("found", 280), nowhere), (Crop("annotated", 280), (0.75, 0.625))):
+        large = crop.cut(image, cell)
+        assert large.shape == (280, 280, 3)
+        assert np.abs(np.asarray(Image.fromarray(large).reduce(2), float) - crop.cut(small, cell)).mean() < 4
+    assert (Crop("annotated", 280).cut(image, nowhere) == Crop("found", 280).cut(image, nowhere)).all()
+    assert (Crop("found", 100).cut(field_with(), nowhere) == field_with()[190:290, 270:370]).all()
+
+
+@pytest.fixture
+def fields(tmp_path: Path) -> Path:
+    """Two classes that differ in where the cell is, and so only outside of its crop."""
+    root = tmp_path / "fields"
+    for name, place in (("left", (180, 240)), ("right", (460, 240))):
+        (root / name).mkdir(parents=True)
+        for number in range(4):
+            image = Image.fromarray(field_with((place[0], place[1] + number)))
+            image.save(root / name / f"{number}.png")
+    return root
+
+
+def test_a_net_sees_the_crop(fields: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Folder(str(fields), protocol="all_test", view="crop", image_size=(56, 56))
+    data.setup()
+    pixels = data.gather(torch.arange(8)).float()
+    nucleus = (pixels[:, 2] - pixels[:, 1] > 60).float()
+    places = torch.arange(56.0)
+    for axis in (1, 2):  # in the middle, wherever it is in the field, and at the scale of the field
+        mass = nucleus.sum(dim=axis)
+        assert (mass @ places / mass.sum(dim=1)).tolist() == pytest.approx([27.5] * 8, abs=1.5)
+    assert nucleus.sum(dim=(1, 2)).tolist() == pytest.approx([np.pi * 12**2] * 8, rel=0.1)
+    assert describe(data).picture == "crop 280 px around the found cell, finder 1"
+    assert "picture" in describe(data).entries()
+    monkeypatch.setattr(cut, "find_cells", lambda image: [])
+    again = Folder(str(fields), protocol="all_test", view="crop", image_size=(56, 56))
+    again.setup()  # from the cache
+    assert (again.gather(torch.arange(8)) == data.gather(torch.arange(8))).all()
+    monkeypatch.setattr(cut, "FINDER_VERSION", "2")  # another finder finds other cells
+    other = Folder(str(fields), protocol="all_test", view="crop", image_size=(56, 56))
+    other.setup()
+    assert (other.gather(torch.arange(8)) != data.gather(torch.arange(8))).any()
+    whole = Folder(str(fields), protocol="all_test")
+    whole.look_up()
+    assert describe(whole).picture is None
+
+
+def test_what_makes_no_sense_is_told_in_one_line(fields: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.view.*field or crop"):
+        Folder(str(fields), view="cell")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"data\.crop=annotated.*data\.crop=found"):
+        Folder(str(fields), protocol="all_test", view="crop", crop="annotated").setup()

@@ -1,10 +1,53 @@
 """Cut out the picture around a white cell, at the scale that it was photographed at."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from bloodcell.data.crops.finder import FINDER_VERSION, find_cells
 from bloodcell.data.micrographs import Pixels
+
+# Shorter side of the photographs, in whose pixels the side of a crop is given.
+PHOTOGRAPH = 480
+Centre = Literal["found", "annotated"]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """How the crops of a data set are cut.
+
+    Attributes:
+        centre: Around the cell that the finder finds, or around the annotator's (else the one found).
+        side: Of the square, in pixels of a 640x480 photograph; in proportion where the shorter side is not 480.
+    """
+
+    centre: Centre
+    side: int
+
+    def __str__(self) -> str:
+        """Say all that a crop depends on, beside its image and the annotated place."""
+        return f"crop {self.side} px around the {self.centre} cell, finder {FINDER_VERSION}"
+
+    def cut(self, image: Pixels, cell: Sequence[float]) -> Pixels:
+        """Cut the crop of an image.
+
+        Where several cells are found it shows the one with the largest nucleus, where none is the middle of the field.
+
+        Args:
+            image: RGB, uint8, shape (H, W, 3).
+            cell: The annotated centre as shares of width and height; NaN if there is none.
+        """
+        height, width = image.shape[:2]
+        side = max(1, round(self.side * min(height, width) / PHOTOGRAPH))
+        x, y = cell[0] * width, cell[1] * height
+        if self.centre == "found" or np.isnan((x, y)).any():
+            found = find_cells(image)
+            box = found[0][:4] if found else (0, 0, width, height)
+        else:
+            box = (x, y, x, y)
+        return crop_cell(image, box, side)
 
 
 def crop_cell(image: Pixels, box: Sequence[float], side: int) -> Pixels:

@@ -80,6 +80,7 @@ class BloodCells(CellImages):
             ("fold_seed", fold_seed, is_seed(fold_seed), "a whole number from 0"),
             ("train_view", train_view, train_view in {"twin", "original"}, "twin or original"),
             ("mask", mask, mask in {None, "background", "geometry"}, "null, background or geometry"),
+            ("mask", mask, mask is None or self.crop is None, "null with data.view=crop, which the disc covers"),
         )
 
     @cached_property
