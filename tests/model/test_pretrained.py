@@ -1,0 +1,64 @@
+"""EfficientNet-Lite0 with the ImageNet weights of a package."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from sklearn.datasets import load_sample_image
+from torchvision.transforms.v2.functional import center_crop, resize
+
+from bloodcell.common.errors import InputError
+from bloodcell.data.transforms import scaling
+from bloodcell.model import pretrained
+from bloodcell.model.pretrained import MEAN, STD, Rescale, efficientnet_lite
+
+needs_weights = pytest.mark.skipif(
+    find_spec("timm") is None or find_spec(pretrained.WEIGHTS) is None, reason="needs the extra `pretrained`"
+)
+
+
+@pytest.mark.parametrize(("mean", "std"), [([0.5, 0.4, 0.3], [0.25, 0.2, 0.1]), ([0.5, 0.4, 0.3], None), (None, None)])
+def test_the_weights_see_their_own_scaling_whatever_the_data_use(
+    mean: list[float] | None, std: list[float] | None
+) -> None:
+    pixels = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8)
+    seen = Rescale(mean, std)(scaling(mean, std)(pixels))
+    torch.testing.assert_close(seen, (pixels / 255 - MEAN) / STD, atol=1e-5, rtol=1e-5)
+
+
+@needs_weights
+def test_it_starts_from_imagenet_and_is_restored_without_it(tmp_path: Path) -> None:
+    net = efficientnet_lite(4, (64, 64), mean=[0.5] * 3, std=[0.25] * 3)
+    published = 4_652_008  # with 1,000 classes
+    assert sum(one.numel() for one in net.parameters()) == published - 1281 * (1000 - 4)
+    bare = efficientnet_lite(4, (64, 64), weights=None)
+    stem, new = net.state_dict()["body.conv_stem.weight"], bare.state_dict()["body.conv_stem.weight"]
+    assert not torch.equal(stem, new)
+    assert bare.state_dict().keys() == net.state_dict().keys()
+    torch.save(net.state_dict(), tmp_path / "net.pt")
+    again = efficientnet_lite(4, (64, 64), weights=str(tmp_path / "net.pt"), mean=[0.5] * 3, std=[0.25] * 3).eval()
+    images = torch.rand(1, 3, 64, 64)
+    assert torch.equal(again(images), net.eval()(images))
+
+
+@needs_weights
+@pytest.mark.parametrize(("picture", "answer"), [("china.jpg", 698), ("flower.jpg", 985)])  # palace, daisy
+def test_the_weights_give_the_answers_of_imagenet(picture: str, answer: int) -> None:
+    import timm
+
+    body = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    body.load_state_dict(pretrained._imagenet(body))
+    image = torch.from_numpy(load_sample_image(picture).copy()).permute(2, 0, 1)
+    image = resize(center_crop(image, [min(image.shape[1:])] * 2), [224, 224], antialias=True)
+    with torch.inference_mode():
+        logits = body(Rescale(None, None)(image[None] / 255))
+    assert int(logits.argmax()) == answer
+
+
+def test_what_is_missing_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="at least 32 pixels"):
+        efficientnet_lite(4, (16, 64))
+    monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"the package timm, got none; .*bloodcell\[pretrained\]"):
+        efficientnet_lite(4, (64, 64))
