@@ -4,6 +4,7 @@
 variable             meaning                                                default
 ===================  =====================================================  ==========================
 ``BLOODCELL_DATA``   the Kaggle set, any of its folders; only read           looked for in the cache
+``BLOODCELL_PBC``    the PBC images of ``data=pbc``; only read              none
 ``BLOODCELL_CACHE``  what can be had again: downloads, pixels, file digests  the user's cache folder
 ``BLOODCELL_SWEPT``  the keys that a sweep varies; set for each job by it    set by the sweep alone
 ``OMP_WAIT_POLICY``  how OpenMP's threads wait for each other; recorded      as `training.sharing`
@@ -19,6 +20,7 @@ from platformdirs import user_cache_path
 from bloodcell.common.errors import InputError
 
 DATA = "BLOODCELL_DATA"
+PBC = "BLOODCELL_PBC"
 CACHE = "BLOODCELL_CACHE"
 SWEPT = "BLOODCELL_SWEPT"
 

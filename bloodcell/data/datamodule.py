@@ -74,6 +74,7 @@ class CellImages(L.LightningDataModule, ABC):
         source: Name of the data set wherever a result is read.
         synthetic: Whether the images are rendered.
         groups_complete: Whether images of different groups are known to share nothing.
+        field_side: Shorter side of images whose frames differ although their scale does not; ``None`` for others.
         mask: Part of every image to hide, for controls; ``None`` for none.
         fold_seed: Seeds the folds of protocol ``grouped``.
         trained_on: Classes of the net that tests an external set; ``None`` for the set's own.
@@ -87,6 +88,7 @@ class CellImages(L.LightningDataModule, ABC):
     source: ClassVar[str]
     synthetic: ClassVar[bool] = False
     groups_complete: ClassVar[bool] = True
+    field_side: ClassVar[int | None] = None
     mask: Mask | None = None
     fold_seed: int = 0
     trained_on: Sequence[str] | None = None
@@ -112,7 +114,7 @@ class CellImages(L.LightningDataModule, ABC):
         self.image_size, self.batch_size, self.cache = image_size, batch_size, cache
         self.num_classes, self.train_images = num_classes, train_images
         self.split_seed, self.seed = split_seed, seed
-        self.crop = Crop(crop, crop_side) if view == "crop" else None
+        self.crop = Crop(crop, crop_side, self.field_side) if view == "crop" else None
         self.augmentation = RandomView(**augment) if augment else None
         self.scale = scaling(mean, std)
         self.index: Index

@@ -72,10 +72,9 @@ def efficientnet_lite(
     _require("timm")
     import timm
 
-    body = timm.create_model("tf_efficientnet_lite0", pretrained=False, drop_rate=dropout)
+    body = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=num_classes, drop_rate=dropout)
     if weights == "imagenet":
-        body.load_state_dict(_imagenet(body))
-    body.reset_classifier(num_classes)
+        load_matching(body, _imagenet(body), key="model.weights=imagenet")
     net = nn.Sequential(OrderedDict(rescale=Rescale(mean, std), body=body))
     if weights not in (None, "imagenet"):
         load_matching(net, Path(str(weights)), key=f"model.weights={weights}")

@@ -21,10 +21,12 @@ class Crop:
     Attributes:
         centre: Around the cell that the finder finds, or around the annotator's (else the one found).
         side: Of the square, in pixels of a 640x480 photograph; in proportion where the shorter side is not 480.
+        field_side: Shorter side to take for that of all images; ``None`` for that of each.
     """
 
     centre: Centre
     side: int
+    field_side: int | None = None
 
     def __str__(self) -> str:
         """Say all that a crop depends on, beside its image and the annotated place."""
@@ -40,7 +42,7 @@ class Crop:
             cell: The annotated centre as shares of width and height; NaN if there is none.
         """
         height, width = image.shape[:2]
-        side = max(1, round(self.side * min(height, width) / PHOTOGRAPH))
+        side = max(1, round(self.side * (self.field_side or min(height, width)) / PHOTOGRAPH))
         x, y = cell[0] * width, cell[1] * height
         if self.centre == "found" or np.isnan((x, y)).any():
             found = find_cells(image)
