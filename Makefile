@@ -20,7 +20,7 @@ PORT ?= 6006
 LOGDIR ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict export ladder lineage reproduce report runs tensorboard lint format lock test test-all clean
+.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict export ladder lineage crops reproduce report runs tensorboard lint format lock test test-all clean
 
 help:
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ lineage: $(READY)  ## Find the photograph that each image was made from (five mi
 
 ladder: $(READY)  ## Train one net under every split, from the published number to the honest one (an hour)
 	$(BIN)/python -m bloodcell.ladder $(ARGS)
+
+crops: $(READY)  ## Measure the cell finder, or set nets on crops side by side; ARGS="arms NAME=runs/... ..."
+	$(BIN)/python -m bloodcell.crops $(or $(ARGS),finder)
 
 report: $(READY)  ## Write the reproduction and the ladder as one page, from results/
 	$(BIN)/python -m bloodcell.report $(ARGS)

@@ -90,23 +90,28 @@ def official_subsets(labels: Mapping[str, str], on_disk: Mapping[str, Path]) -> 
 
 
 def read_cell(annotation: Path) -> Cell | None:
-    """Read the largest box called ``WBC`` in a Pascal VOC file.
+    """Read the largest box of a white cell in a Pascal VOC file; ``None`` if there is no file or no such box."""
+    return max(read_cells(annotation), key=lambda cell: cell.width * cell.height, default=None)
+
+
+def read_cells(annotation: Path) -> list[Cell]:
+    """Read all boxes called ``WBC`` in a Pascal VOC file.
 
     Args:
         annotation: ``Annotations/BloodImage_NNNNN.xml``, boxes in pixels of the 640x480 micrograph.
 
     Returns:
-        The box in pixels of the copies; ``None`` if there is no file or no such box.
+        The boxes in pixels of the copies; none if there is no file.
     """
     if not annotation.is_file():
-        return None
+        return []
     boxes = []
     for found in ElementTree.parse(annotation).getroot().iter("object"):
         if found.findtext("name") == "WBC" and (box := found.find("bndbox")) is not None:
             edges = [float(box.findtext(key) or "nan") / 2 for key in ("xmin", "ymin", "xmax", "ymax")]
             left, top, right, bottom = edges
             boxes.append(Cell((left + right) / 2, (top + bottom) / 2, right - left, bottom - top))
-    return max(boxes, key=lambda cell: cell.width * cell.height, default=None)
+    return boxes
 
 
 def as_copy(image: Image.Image) -> Image.Image:

@@ -62,7 +62,7 @@ def find_cells(image: Pixels) -> list[FoundCell]:
         The cells, largest nucleus first; none if there is none. Two cells that touch may come out as one.
     """
     factor = max(1, round(min(image.shape[:2]) / SHORT_SIDE))
-    purple = _purple(np.asarray(Image.fromarray(image).reduce(factor)))
+    purple = purple_of(np.asarray(Image.fromarray(image).reduce(factor)))
     nuclei = _nuclei(purple > NUCLEUS)
     if not nuclei:
         return []
@@ -93,7 +93,7 @@ class _Box(NamedTuple):
         return _Box(*map(min, self[:2], other[:2]), *map(max, self[2:], other[2:]))
 
 
-def _purple(field: Pixels) -> Floats:
+def purple_of(field: Pixels) -> Floats:
     """Optical density of red and green less twice that of blue, against the field's own background."""
     black = ndimage.binary_dilation(field.max(axis=2) < BLACK, iterations=2)
     seen = field[~black]

@@ -1,0 +1,1 @@
+"""How well white cells are found, and what crops of them are worth."""
