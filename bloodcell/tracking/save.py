@@ -53,7 +53,7 @@ def save_evidence(runs: Sequence[Run], out: Path) -> None:
     if len(runs) == 1:
         run = runs[0]
         write_json(out / "metrics.json", run.record)
-        write_json(out / "manifest.json", _portable(run.manifest))
+        write_json(out / "manifest.json", portable(run.manifest))
         shutil.copyfile(run.path / "metrics.csv", out / "metrics.csv")
         for name in ("confusion_matrix", "loss", "accuracy"):
             if (run.path / "figures" / f"{name}.png").is_file():
@@ -67,7 +67,7 @@ def save_evidence(runs: Sequence[Run], out: Path) -> None:
             "overrides": {key: word for key, word in run.overrides.items() if not word.startswith(("/", "'/"))},
             "state": run.state,
             "metrics": run.metrics,
-            "manifest": _portable(run.manifest),
+            "manifest": portable(run.manifest),
         }
         for run in runs
     ]
@@ -81,8 +81,8 @@ def _cell(values: Sequence[float]) -> str:
     return mean if len(set(values)) == 1 else f"{mean} ({min(values):.4g} to {max(values):.4g})"
 
 
-def _portable(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A manifest without the folders of the machine it was written on."""
+def portable(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of a manifest the folders of the machine it was written on."""
     kept = {**manifest, "data": {key: value for key, value in manifest["data"].items() if key != "root"}}
     kept["command"] = [word for word in manifest["command"] if "=/" not in word and "='/" not in word]
     return kept

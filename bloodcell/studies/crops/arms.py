@@ -16,6 +16,7 @@ from bloodcell.evidence.intervals import bootstrap_intervals, recall_intervals
 from bloodcell.evidence.pages import markdown_table
 from bloodcell.studies.crops.finding import is_uncut
 from bloodcell.tracking.predictions import Predictions, read_folds, write_predictions
+from bloodcell.tracking.save import portable
 
 PARTS = {"all": "all", "whole": "whole cells", "cut": "cut cells"}
 
@@ -50,7 +51,7 @@ def write_arms(named: Mapping[str, Path], averaged: Sequence[str], features: Pre
         write_bytes(out / f"{_file_of(name)}.csv.gz", _packed(table))
     for name, folder in named.items():
         found = sorted(path for path in folder.rglob("manifest.json") if "evaluations" not in path.parts)
-        write_json(out / f"{_file_of(name)}.json", {path.parent.name: read_json(path) for path in found})
+        write_json(out / f"{_file_of(name)}.json", {path.parent.name: portable(read_json(path)) for path in found})
 
 
 def arms_table(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> str:
