@@ -20,7 +20,7 @@ PORT ?= 6006
 LOGDIR ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict export ladder lineage crops reproduce report runs tensorboard lint format lock test test-all clean
+.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict export net doubts ladder lineage crops reproduce report runs tensorboard lint format lock test test-all clean
 
 help:
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,8 +64,13 @@ evaluate: $(READY)  ## Test the net of a finished run again; RUN=runs/... ARGS="
 predict: $(READY)  ## Answer for new pictures; IMAGES=folder (or a zip, a glob) MODEL=runs/... ARGS="--out table.csv"
 	$(BIN)/python -m bloodcell.predict $(IMAGES) $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
-export: $(READY)  ## Make one file of a run, with a card and with doubt; RUN=runs/... ARGS="--folds FOLDER"
+export: $(READY)  ## Make one file of a run, with a card and with doubt; RUN=runs/... ARGS="--to onnx"
 	$(BIN)/python -m bloodcell.export $(RUN) $(ARGS)
+
+net: $(READY)  ## Train the net of the package again: its five folds, then all photographs; an hour on two cores
+	$(BIN)/python -m bloodcell.train -m experiment=shipped data.protocol=grouped data.fold=0,1,2,3,4 hydra.sweep.dir=runs/shipped/folds
+	$(BIN)/python -m bloodcell.train -m experiment=shipped data.protocol=everything hydra.sweep.dir=runs/shipped/all
+	$(BIN)/python -m bloodcell.export runs/shipped/all/*/ --folds runs/shipped/folds --out bloodcell/nets/cells.safetensors
 
 ##@ Many runs
 sweep: $(READY)  ## Run the grid of conf/sweep/lr.yaml, or of another; SWEEP=folds ARGS="experiment=quickstart"
@@ -98,6 +103,9 @@ ladder: $(READY)  ## Train one net under every split, from the published number 
 
 crops: $(READY)  ## Measure the cell finder, or set nets on crops side by side; ARGS="arms NAME=runs/... ..."
 	$(BIN)/python -m bloodcell.crops $(or $(ARGS),finder)
+
+doubts: $(READY)  ## Measure what the nets of a cross-validation doubt; RUN=runs/shipped/folds ARGS="--set red=/folder"
+	$(BIN)/python -m bloodcell.doubts $(RUN) $(ARGS)
 
 report: $(READY)  ## Write the reproduction and the ladder as one page, from results/
 	$(BIN)/python -m bloodcell.report $(ARGS)

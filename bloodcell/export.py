@@ -1,4 +1,4 @@
-"""Hand a trained net on: ``python -m bloodcell.export RUN --to net``."""
+"""Hand a trained net on: ``python -m bloodcell.export RUN --to net|onnx|torch_export``."""
 
 import argparse
 from pathlib import Path
@@ -6,27 +6,39 @@ from pathlib import Path
 from bloodcell.config.command import run_command
 
 HELP = """  --to net           one safetensors file with weights, learnt cells and card, and the card once more as JSON
+  --to onnx          one graph from decoded pictures (uint8, N x height x width x 3, any size) to calibrated
+                     probabilities, with the card in its metadata; needs pip install "bloodcell[export]"
+  --to torch_export  the same graph for torch.export.load (card.json among its extra files)
 
 A net can doubt: it keeps where the cells that it has learnt lie in its feature space. Its temperature, the threshold of
 its doubt and the limits of its prediction sets are fitted on held-out images: on those of the folds with --folds, a
-folder with the runs of a cross-validation of the same recipe (make sweep SWEEP=folds), else on the run's validation."""
+folder with the runs of a cross-validation of the same recipe (make sweep SWEEP=folds), else on the run's validation.
+
+A graph is compared with the net on every test image of the run, or on --check IMAGES: if a class differs, or a
+probability by more than 1e-4, it is not kept. Graphs give no doubt."""
 
 
-def export(run_dir: Path, folds: Path | None, out: Path) -> None:
-    """Write a run as a published net.
+def export(source: Path, to: str, folds: Path | None, check: list[str], out: Path | None) -> None:
+    """Write the file, and print what it is.
 
     Args:
-        run_dir: The run.
-        folds: A folder with the runs of its folds, or ``None``.
-        out: Where to; ends in ``.safetensors``.
+        source: A run; for a graph also a published net.
+        to: ``net``, ``onnx`` or ``torch_export``.
+        folds: A folder with the runs of the folds, or ``None``.
+        check: Pictures to compare a graph on.
+        out: Where to; ``None`` for beside the source.
     """
-    from bloodcell.training.publish import publish
-    from bloodcell.training.published import write_published
+    from bloodcell.prediction.handing_on import SUFFIXES, export_graph, export_net
 
-    net = publish(run_dir, folds)
-    write_published(out, net)
-    print(f"net:  {out} ({out.stat().st_size / 1e6:.2f} MB), {', '.join(net.card.classes)}")
-    print(f"card: {out.with_suffix('.json')}")
+    beside = source / "net" if source.is_dir() else source.with_suffix("")
+    path = out or beside.with_name(f"{beside.name}{SUFFIXES[to]}")
+    if to == "net":
+        export_net(source, folds, path)
+        print(f"card: {path.with_suffix('.json')}")
+    else:
+        parity = export_graph(source, to, check, path)
+        print(f"compared on {parity.pictures:,} pictures: the same classes, probabilities to {parity.largest:.1e}")
+    print(f"file: {path} ({path.stat().st_size / 1e6:.2f} MB)")
 
 
 def main() -> None:
@@ -37,12 +49,13 @@ def main() -> None:
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run_dir", type=Path, metavar="RUN", help="a run directory, as runs/quickstart/2026-...")
-    parser.add_argument("--to", choices=["net"], default="net", help="default: net")
+    parser.add_argument("source", type=Path, metavar="RUN_OR_FILE", help="a run; for a graph also a published net")
+    parser.add_argument("--to", choices=["net", "onnx", "torch_export"], default="net", help="default: net")
     parser.add_argument("--folds", type=Path, metavar="FOLDER", help="runs of a cross-validation of the same recipe")
-    parser.add_argument("--out", type=Path, help="default: RUN/net.safetensors")
+    parser.add_argument("--check", nargs="+", default=[], metavar="IMAGES", help="pictures to compare a graph on")
+    parser.add_argument("--out", type=Path, help="default: RUN/net.safetensors, .onnx or .pt2")
     words = parser.parse_args()
-    run_command(lambda: export(words.run_dir, words.folds, words.out or words.run_dir / "net.safetensors"))
+    run_command(lambda: export(words.source, words.to, words.folds, words.check, words.out))
 
 
 if __name__ == "__main__":

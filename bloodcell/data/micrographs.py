@@ -19,6 +19,8 @@ Pixels = npt.NDArray[np.uint8]
 
 # Height and width of the published copies.
 COPY_SIZE = (240, 320)
+# And of the photographs.
+PHOTOGRAPH_SIZE = (480, 640)
 # Labels that the authors of the copies kept; the three basophils went into their split and no further.
 LABELS = (*CLASSES, "BASOPHIL")
 # How dhruvp/wbc-classification cut the micrographs into TRAIN and TEST; found by reproducing its counts.

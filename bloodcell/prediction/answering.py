@@ -14,7 +14,7 @@ from bloodcell.evidence.intervals import Estimate
 from bloodcell.evidence.scores import score
 from bloodcell.prediction.answers_file import AnswersFile
 from bloodcell.prediction.inputs import STDIN, check_words, find_pictures
-from bloodcell.prediction.predictor import BATCH, CellAnswer, Predictor
+from bloodcell.prediction.predictor import BATCH, UNREADABLE, CellAnswer, Predictor
 
 
 @dataclass
@@ -24,7 +24,8 @@ class Outcome:
     Attributes:
         classes: Cells by class.
         doubtful: Cells by the reason of their doubt.
-        unreadable: Pictures without an answer.
+        unreadable: Pictures that could not be read.
+        empty: Pictures in which no white cell was found.
         learnt: Cells of pictures, or of field groups, that the weights have learnt.
         evaluation: What the answers are worth where the folders name the classes; ``""`` where they do not.
     """
@@ -32,6 +33,7 @@ class Outcome:
     classes: Counter[str] = field(default_factory=Counter)
     doubtful: Counter[str] = field(default_factory=Counter)
     unreadable: int = 0
+    empty: int = 0
     learnt: int = 0
     evaluation: str = ""
 
@@ -87,7 +89,8 @@ def outcome_of(table: AnswersFile, predictor: Predictor) -> Outcome:
     found, labelled = Outcome(), _Labelled(predictor.classes)
     for row in table.rows():
         if not row["class"]:
-            found.unreadable += 1
+            found.unreadable += row["reason"].startswith(UNREADABLE)
+            found.empty += not row["reason"].startswith(UNREADABLE)
             continue
         found.classes[row["class"]] += 1
         found.learnt += bool(row["learnt"])
@@ -156,6 +159,8 @@ def summary(outcome: Outcome, predictor: Predictor, out: Path) -> Iterator[str]:
         yield "on held-out photographs this recipe reaches a balanced accuracy of {:.3f} ({:.3f}-{:.3f})".format(
             *honest
         )
+    if outcome.empty:
+        yield f"no white cell found in {counted(outcome.empty, 'picture')}"
     if outcome.unreadable:
         yield f"{counted(outcome.unreadable, 'picture')} could not be read (column reason)"
     yield f"table: {out}"

@@ -17,8 +17,10 @@ from torch import Tensor
 
 from bloodcell.common.env import PACKAGE
 from bloodcell.common.errors import InputError
+from bloodcell.data.crops.cut import Crop, crop_cell
+from bloodcell.data.crops.finder import find_cells
 from bloodcell.data.decode import decoded, reason
-from bloodcell.data.micrographs import COPY_SIZE, as_copy
+from bloodcell.data.micrographs import PHOTOGRAPH_SIZE, as_copy, brightened
 from bloodcell.data.pixels import squeezed
 from bloodcell.data.seen import Recogniser
 from bloodcell.evidence.doubt import classes_left
@@ -31,6 +33,7 @@ from bloodcell.training.trained import TrainedNet
 SHIPPED = PACKAGE / "nets" / "cells.safetensors"
 # Pictures that are decoded before the net answers: keeps all threads busy and takes little memory.
 BATCH = 64
+UNREADABLE = "cannot be read: "
 
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -41,9 +44,9 @@ class CellAnswer(NamedTuple):
 
     Attributes:
         file: The picture, as it was named; ``""`` for an array.
-        box: Left, top, right and bottom of what the net looked at, in pixels of the picture; ``None`` where it could
-            not be read.
-        name: The most probable class; ``""`` where it could not be read.
+        box: Left, top, right and bottom of the cell, or of the whole field where the net looks at that, in pixels of
+            the picture; ``None`` where there is no cell, or the picture could not be read.
+        name: The most probable class; ``""`` where there is none.
         probabilities: Of each class, calibrated as the card says.
         doubt: How unlike the learnt cells it is: 1 at the threshold, more beyond; ``None`` where the net cannot tell.
         reason: Why the answer is not to be trusted; ``""`` where nothing speaks against it.
@@ -65,8 +68,8 @@ class CellAnswer(NamedTuple):
 
     @property
     def unreadable(self) -> bool:
-        """Whether there is no answer at all."""
-        return self.box is None
+        """Whether the picture could not be read."""
+        return self.reason.startswith(UNREADABLE)
 
 
 class _Opened(NamedTuple):
@@ -137,15 +140,36 @@ class Predictor:
             with decoded(io.BytesIO(content)) as (image, _):
                 return self._cells(picture.name, digest, image)
         except Exception as error:  # decoders raise what they like
-            return _Opened(picture.name, "", [], [], f"cannot be read: {reason(error, Path(picture.name))}")
+            return _Opened(picture.name, "", [], [], f"{UNREADABLE}{reason(error, Path(picture.name))}")
+
+    def views(self, image: Image.Image) -> list[tuple[Box, Image.Image]]:
+        """Give what the net looks at in a picture: the whole field, or a crop around each white cell that is found."""
+        preparation = self.trained.card.preparation
+        if preparation.view == "field":
+            return [((0, 0, image.width, image.height), image)]
+        photograph = preparation.reduce and (image.height, image.width) == PHOTOGRAPH_SIZE
+        field = np.asarray(brightened(image) if photograph else image)
+        side = Crop("found", preparation.crop_side, preparation.field_side).side_in(field)
+        found = [(tuple(map(round, box[:4])), crop_cell(field, box, side)) for box in find_cells(field)]
+        return [((left, top, right, bottom), Image.fromarray(crop)) for (left, top, right, bottom), crop in found]
+
+    def outputs(self, looked_at: Sequence[Pixels]) -> tuple[Floats, Floats]:
+        """Give probabilities, shape (N, classes), and features, shape (N, D), of what the net looks at, a cell each."""
+        parts = [looked_at[first : first + BATCH] for first in range(0, len(looked_at), BATCH)]
+        batches = ([self._squeezed(Image.fromarray(one)) for one in part] for part in parts)
+        found = [self.trained.outputs(torch.stack(batch)) for batch in batches]
+        probabilities, features = (np.concatenate(each) for each in zip(*found, strict=True))
+        return probabilities, features
 
     def _cells(self, name: str, digest: str, image: Image.Image) -> _Opened:
-        """Cut out what the net looks at: here the whole field, as one cell."""
+        views = self.views(image)
+        pixels = [self._squeezed(view) for _, view in views]
+        return _Opened(name, digest, [box for box, _ in views], pixels, "" if views else "no white cell found")
+
+    def _squeezed(self, view: Image.Image) -> Tensor:
         preparation = self.trained.card.preparation
-        box = (0, 0, image.width, image.height)
-        if preparation.reduce and image.width * image.height > COPY_SIZE[0] * COPY_SIZE[1]:
-            image = as_copy(image)
-        return _Opened(name, digest, [box], [squeezed(image, preparation.image_size)], "")
+        whole = preparation.view == "field" and preparation.reduce and (view.height, view.width) == PHOTOGRAPH_SIZE
+        return squeezed(as_copy(view) if whole else view, preparation.image_size)
 
     def _answer(self, opened: list[_Opened]) -> Iterator[list[CellAnswer]]:
         pixels = [one for picture in opened for one in picture.pixels]

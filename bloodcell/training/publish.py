@@ -16,7 +16,7 @@ from bloodcell.evidence.calibration import apply_temperature, fit_temperature, p
 from bloodcell.evidence.doubt import FALSE_ALARMS, LEVEL, LearntCells, fit_limits, learn_cells
 from bloodcell.evidence.intervals import Bools, Floats, Ints, Strings, share_interval
 from bloodcell.evidence.scores import score
-from bloodcell.tracking.manifest import now
+from bloodcell.tracking.manifest import manifest, now
 from bloodcell.training.assemble import make_data, quiet
 from bloodcell.training.restore import open_net, read_config
 from bloodcell.training.trained import TrainedNet
@@ -78,7 +78,7 @@ def publish(run_dir: Path, folds: Path | None) -> TrainedNet:
                 got=f"protocol {data.split.protocol}",
                 fix="give the runs of its folds with --folds FOLDER",
             )
-        held = held_out(trained, learnt, data, rows, 0)
+        held, _ = held_out(trained, learnt, data, rows, 0)
     else:
         held = of_folds(folds, trained)
     temperature = fit_temperature(held.labels, held.probabilities)
@@ -114,13 +114,22 @@ def learnt_cells(trained: TrainedNet, data: CellImages) -> LearntCells:
     return learn_cells(features, index.label[rows], index.file[rows])
 
 
-def held_out(trained: TrainedNet, learnt: LearntCells, data: CellImages, rows: Ints, fold: int) -> HeldOut:
-    """Answer for rows that were not learnt."""
+def held_out(
+    trained: TrainedNet, learnt: LearntCells, data: CellImages, rows: Ints, fold: int
+) -> tuple[HeldOut, Floats]:
+    """Answer for rows that were not learnt; returns their features too."""
     index = data.index
     probabilities, features = _outputs(trained, data, rows)
     numbers = np.full(len(rows), fold)
     doubts, cut = learnt.doubts(features), _cut_by_frame(data, rows)
-    return HeldOut(index.label[rows], probabilities, doubts, index.group[rows], index.file[rows], cut, numbers)
+    labels, groups, files = index.label[rows], index.group[rows], index.file[rows]
+    return HeldOut(labels, probabilities, doubts, groups, files, cut, numbers), features
+
+
+def fold_runs(folder: Path) -> list[Path]:
+    """Find the runs of protocol grouped below a folder."""
+    runs = sorted(config.parent.parent for config in folder.rglob(".hydra/config.yaml"))
+    return [run for run in runs if read_config(run, []).data.get("protocol") == "grouped"]
 
 
 def of_folds(folder: Path, trained: TrainedNet) -> HeldOut:
@@ -130,13 +139,11 @@ def of_folds(folder: Path, trained: TrainedNet) -> HeldOut:
         InputError: If there are no runs, one is of another recipe, or two left the same image out.
     """
     parts: list[HeldOut] = []
-    for config in sorted(folder.glob("*/.hydra/config.yaml")):
-        one, data = opened_with_data(config.parent.parent)
-        if data.split.protocol != "grouped":
-            continue
+    for path in fold_runs(folder):
+        one, data = opened_with_data(path)
         if one.card.model != trained.card.model or one.card.preparation != trained.card.preparation:
-            raise InputError(str(config.parent.parent), expected="the same recipe", got="another", fix="remove it")
-        parts.append(held_out(one, learnt_cells(one, data), data, data.split.test, len(parts)))
+            raise InputError(str(path), expected="the same recipe", got="another", fix="remove it")
+        parts.append(held_out(one, learnt_cells(one, data), data, data.split.test, len(parts))[0])
     whole = HeldOut(*map(np.concatenate, zip(*parts, strict=True))) if parts else None
     if whole is None or len(np.unique(whole.files)) < len(whole.files):
         got = "none" if whole is None else "images that two of them left out"
@@ -170,6 +177,7 @@ def _about(run_dir: Path, trained: TrainedNet, held: HeldOut, by: str) -> dict[s
     kept = ("source", "fingerprint", "protocol", "images", "training_images")
     return {
         "made": now(),
+        "commit": manifest({}, {})["git"]["commit"],
         "run": {
             "started": record.get("started"),
             "commit": record.get("git", {}).get("commit"),

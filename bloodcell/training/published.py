@@ -113,7 +113,9 @@ def _card(content: Any, path: Path) -> Card:
     return Card(
         tuple(classes),
         content["model"],
-        Preparation((height, width), mean, std, preparation["view"], preparation["reduce"]),
+        Preparation(
+            (height, width), mean, std, *(preparation[key] for key in ("view", "reduce", "crop_side", "field_side"))
+        ),
         float(content["temperature"]),
         None if limits is None else tuple(limits),
         content["about"],
@@ -133,6 +135,9 @@ def _rules(content: dict[str, Any], preparation: dict[str, Any], classes: Any, l
         yield key, values, good, "null or three numbers"
     yield "view", preparation.get("view"), preparation.get("view") in ("field", "crop"), "field or crop"
     yield "reduce", preparation.get("reduce"), isinstance(preparation.get("reduce"), bool), "true or false"
+    side, whole = preparation.get("crop_side"), preparation.get("field_side")
+    yield "crop_side", side, is_whole(side, 8, MOST_SIDE), "pixels of a field whose shorter side is 480"
+    yield "field_side", whole, whole is None or is_whole(whole, 8, 10 * MOST_SIDE), "null or pixels"
     yield "temperature", content.get("temperature"), is_number(content.get("temperature"), 0.01, 100), "a number"
     share = _is_list(limits, len(classes) if names else 0, lambda one: one is None or is_number(one, 0, 1))
     yield "limits", limits, limits is None or share, "null, or a share or null for each class"

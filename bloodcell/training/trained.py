@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Literal
 
 import numpy as np
@@ -33,7 +34,10 @@ class Preparation:
         mean: Per-channel mean to subtract from the [0, 1] values, or ``None``.
         std: Per-channel standard deviation to divide by, or ``None``.
         view: Whether the net looks at the whole ``field``, or at a ``crop`` around each cell.
-        reduce: Whether a picture larger than the published copies is reduced as they were.
+        reduce: Whether a picture of the size of the photographs is first made like the published copies: as bright,
+            and as small where the net looks at the whole field.
+        crop_side: Side of a crop, in pixels of a field whose shorter side is 480.
+        field_side: Shorter side to take for that of every picture; ``None`` for its own.
     """
 
     image_size: tuple[int, int]
@@ -41,6 +45,8 @@ class Preparation:
     std: tuple[float, ...] | None
     view: Literal["field", "crop"] = "field"
     reduce: bool = False
+    crop_side: int = 280
+    field_side: int | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,15 @@ def net_of_run(run_dir: Path, cfg: DictConfig, checkpoint: Path, *, reduce: bool
     card = Card(
         tuple(map(str, names)),
         model,
-        Preparation((int(height), int(width)), mean, std, "field", reduce),
+        Preparation(
+            (int(height), int(width)),
+            mean,
+            std,
+            "crop" if cfg.data.get("view") == "crop" else "field",
+            reduce,
+            int(cfg.data.get("crop_side") or 280),
+            getattr(resolve_name(cfg.data._target_), "field_side", None),
+        ),
         float(fitted) if fitted is not None and is_number(fitted, 0.01, 100) else 1.0,
         about={"run": str(run_dir), "checkpoint": checkpoint.stem},
     )

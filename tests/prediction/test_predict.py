@@ -165,3 +165,21 @@ def test_the_package_is_imported_without_torch() -> None:
 
     code = "import sys, bloodcell; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_net_of_crops_answers_for_every_cell_that_is_found(net: Path) -> None:
+    from dataclasses import replace
+
+    field = np.full((480, 640, 3), (225, 205, 210), np.uint8)
+    yy, xx = np.mgrid[:480, :640]
+    for x, y in ((150, 150), (450, 300)):
+        field[(yy - y) ** 2 + (xx - x) ** 2 < 60**2] = (110, 70, 160)
+    trained = bloodcell.load(net).trained
+    card = replace(trained.card, preparation=replace(trained.card.preparation, view="crop"))
+    crops = predictor.Predictor(replace(trained, card=card))
+    found = crops.predict(field)
+    centres = sorted((cell.box[0] + cell.box[2], cell.box[1] + cell.box[3]) for cell in found if cell.box)
+    assert np.abs(np.array(centres) / 2 - [(150, 150), (450, 300)]).max() < 8
+    assert [view.size for _, view in crops.views(Image.fromarray(field))] == [(280, 280)] * 2
+    (nothing,) = crops.predict(np.full((480, 640, 3), (225, 205, 210), np.uint8))
+    assert (nothing.box, nothing.name, nothing.reason, nothing.unreadable) == (None, "", "no white cell found", False)

@@ -42,14 +42,17 @@ class Crop:
             cell: The annotated centre as shares of width and height; NaN if there is none.
         """
         height, width = image.shape[:2]
-        side = max(1, round(self.side * (self.field_side or min(height, width)) / PHOTOGRAPH))
         x, y = cell[0] * width, cell[1] * height
         if self.centre == "found" or np.isnan((x, y)).any():
             found = find_cells(image)
             box = found[0][:4] if found else (0, 0, width, height)
         else:
             box = (x, y, x, y)
-        return crop_cell(image, box, side)
+        return crop_cell(image, box, self.side_in(image))
+
+    def side_in(self, image: Pixels) -> int:
+        """Side of a crop in the pixels of an image."""
+        return max(1, round(self.side * (self.field_side or min(image.shape[:2])) / PHOTOGRAPH))
 
 
 def crop_cell(image: Pixels, box: Sequence[float], side: int) -> Pixels:

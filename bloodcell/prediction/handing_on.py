@@ -1,0 +1,65 @@
+"""What ``python -m bloodcell.export`` makes of a run or a net: a file to hand on, checked before it is kept."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bloodcell.common.errors import InputError
+from bloodcell.data.decode import open_picture
+from bloodcell.data.micrographs import Pixels
+from bloodcell.prediction.graph import Parity, check_parity, compare_graph, opened_graph, write_graph
+from bloodcell.prediction.inputs import check_words, find_pictures
+from bloodcell.prediction.predictor import Predictor
+from bloodcell.training.assemble import find_data
+from bloodcell.training.publish import publish
+from bloodcell.training.published import SUFFIX, write_published
+from bloodcell.training.restore import open_net, read_config
+
+SUFFIXES = {"net": SUFFIX, "onnx": ".onnx", "torch_export": ".pt2"}
+
+
+def export_net(run_dir: Path, folds: Path | None, out: Path) -> None:
+    """Write a run as a published net; see :func:`bloodcell.training.publish.publish`."""
+    if out.suffix != SUFFIX:
+        raise InputError(f"--out {out}", expected=f"a name that ends in {SUFFIX}", got=out.suffix, fix="correct it")
+    write_published(out, publish(run_dir, folds))
+
+
+def export_graph(source: Path, to: str, check: Sequence[str], out: Path) -> Parity:
+    """Write a run or a net as one graph, and compare it with the net on every picture.
+
+    Args:
+        source: The run or net.
+        to: ``onnx`` or ``torch_export``.
+        check: Pictures to compare on; none for the test images of the run.
+        out: Where to. A file whose answers differ is not left there.
+
+    Raises:
+        InputError: If it cannot be opened, there is nothing to compare on, or answers differ.
+    """
+    if check:
+        check_words(check)
+    elif source.suffix == SUFFIX:
+        raise InputError("--check", expected="pictures to compare the file on", got="none", fix="give --check IMAGES")
+    trained = open_net(source)
+    write_graph(trained, to, out)
+    try:
+        parity = compare_graph(Predictor(trained), opened_graph(out), _named(check) if check else _tested(source))
+        check_parity(parity, out)
+    except InputError:
+        out.unlink(missing_ok=True)
+        raise
+    return parity
+
+
+def _named(words: Sequence[str]) -> Iterator[Pixels]:
+    for picture in find_pictures(words):
+        yield np.asarray(open_picture(picture.name))
+
+
+def _tested(source: Path) -> Iterator[Pixels]:
+    """Every held-out image of a run, in each view."""
+    data = find_data(read_config(source.parent.parent if source.is_file() else source, []))
+    for row in [*data.split.test.tolist(), *data.split.test_beside.tolist()]:
+        yield np.asarray(open_picture(data.index.where(row)))

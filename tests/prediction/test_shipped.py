@@ -1,0 +1,46 @@
+"""The net of the package: small, with a card that says what it is worth, and it doubts what is no cell."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bloodcell
+from bloodcell.prediction.predictor import SHIPPED, Predictor
+from bloodcell.studies.doubt.strange import made_pictures
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Predictor:
+    return bloodcell.load()
+
+
+def test_it_is_small_and_its_card_says_what_was_measured(shipped: Predictor) -> None:
+    assert SHIPPED.stat().st_size <= 5_000_000
+    about = shipped.trained.card.about
+    value, low, high, groups = about["metrics"]["balanced_acc"]
+    assert 0.25 < low < value < high < 1
+    assert groups > 300
+    assert about["held_out"]["by"] == "5 folds by field group"
+    assert {f"recall/{name}" for name in shipped.classes} <= about["metrics"].keys()
+    assert json.loads(SHIPPED.with_suffix(".json").read_text())["about"] == about
+    assert shipped.trained.seen is not None
+
+
+def test_it_doubts_text_noise_and_flat_colour(shipped: Predictor) -> None:
+    for name, pictures in made_pictures().items():
+        cells = shipped.predict(pictures[::4])
+        assert np.mean([cell.reason == "unlike the learnt cells" for cell in cells]) >= 0.95, name
+
+
+@pytest.mark.real
+def test_the_published_test_pictures_are_answered_and_called_learnt(shipped: Predictor, real: Path) -> None:
+    from bloodcell.data.kaggle import find_images
+
+    cells = shipped.predict(find_images(real) / "TEST_SIMPLE")
+    assert len(cells) == 71
+    assert {cell.learnt for cell in cells} == {"same field"}
+    right = [cell.name == Path(cell.file).parent.name for cell in cells]
+    assert np.mean(right) > 0.8  # these photographs were learnt
+    assert np.mean([(cell.doubt or 0) > 1 for cell in cells]) < 0.1

@@ -1,0 +1,46 @@
+"""``python -m bloodcell.doubts``: two folds of tiny cells notice noise, and the table says how often."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bloodcell.common.files import read_json
+from tests.helpers import TINY, write_cells, write_groups
+
+
+@pytest.mark.slow
+def test_folds_notice_what_is_no_cell(
+    train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bloodcell.doubts import main
+    from bloodcell.export import main as export
+
+    root = write_groups(write_cells(tmp_path / "cells", ("",), 12), lambda number: f"g{number // 2}")
+    base = (*TINY, f"data.root={root}", "data.protocol=grouped", "data.folds=2", "report=last")
+    runs = [train(f"data.fold={fold}", f"hydra.run.dir=runs/folds/{fold}", base=base) for fold in (0, 1)]
+    others = write_cells(tmp_path / "others", ("",), 4, seed=5)
+    words = ["doubts", "runs/folds", "--set", f"cells={others}", "--out", "out"]
+    monkeypatch.setattr(sys, "argv", words)
+    main()
+    found = read_json(Path("out/doubt.json"))
+    assert found["folds"] == 2
+    assert found["cells"]["cells"] == 36
+    assert found["sets"]["flat colour"]["flagged"][0] > 0.9
+    assert found["sets"]["cells"]["pictures"] == 12
+    assert Path("out/doubt.md").read_text() in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["export", str(runs[0]), "--folds", "runs/folds", "--out", "n.safetensors"])
+    export()
+    assert read_json(Path("n.json"))["about"]["held_out"] == {"by": "2 folds by field group", "cells": 36, "groups": 6}
+
+
+def test_a_set_that_is_no_folder_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bloodcell.doubts import main
+
+    monkeypatch.setattr(sys, "argv", ["doubts", "folds", "--set", "red=nowhere"])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert capsys.readouterr().err.count("\n") == 1
