@@ -22,6 +22,7 @@ from bloodcell.data.index import Index, IntArray
 from bloodcell.data.lineage_table import Lineage
 from bloodcell.data.masks import Mask
 from bloodcell.data.pixels import Decoder, faint_pictures
+from bloodcell.data.ranges import check_data
 from bloodcell.data.splits import Split, all_test, fewer_training_images
 from bloodcell.data.transforms import RandomView, scaling
 
@@ -120,21 +121,9 @@ class CellImages(L.LightningDataModule, ABC):
         self.index: Index
         self.split: Split
         self._pixels: Tensor | Decoder | None = None
-        check_arguments(
-            ("view", view, view in {"field", "crop"}, "field or crop"),
-            ("crop", crop, crop in {"found", "annotated"}, "found or annotated"),
-            ("crop_side", crop_side, is_count(crop_side), "pixels of a field whose shorter side is 480, as 280"),
-            ("split_seed", split_seed, is_seed(split_seed), "a whole number from 0"),
-            ("train_images", train_images, train_images is None or is_count(train_images), "null or a number"),
-            ("cache", cache, cache in {"disk", "ram", "none"}, "disk, ram or none"),
-            ("batch_size", batch_size, is_count(batch_size), "a positive whole number"),
-            (
-                "image_size",
-                image_size,
-                isinstance(image_size, list | tuple) and len(image_size) == 2 and all(map(is_count, image_size)),
-                "height and width in pixels",
-            ),
-        )
+        given = {"image_size": image_size, "batch_size": batch_size, "cache": cache, "num_classes": num_classes}
+        given |= {"view": view, "crop": crop, "crop_side": crop_side}
+        check_data("", {**given, "train_images": train_images, "split_seed": split_seed})
 
     @abstractmethod
     def find(self, others: list[str] | None = None) -> tuple[Index, Split]:
@@ -284,27 +273,6 @@ class CellImages(L.LightningDataModule, ABC):
         # generator that would shift what dropout draws in the first epoch after a resumption.
         own = torch.Generator()
         return DataLoader(Rows(torch.from_numpy(rows)), collate_fn=as_they_are, generator=own, **how)
-
-
-def check_arguments(*rules: Rule) -> None:
-    """Stop at the first argument that makes no sense.
-
-    Raises:
-        InputError: Naming its key.
-    """
-    for key, value, good, expected in rules:
-        if not good:
-            raise InputError(f"data.{key}", expected=expected, got=repr(value), fix=f"set data.{key}=...")
-
-
-def is_count(value: object) -> bool:
-    """Tell whether a value is a whole number above 0."""
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def is_seed(value: object) -> bool:
-    """Tell whether a value is a whole number that NumPy takes as a seed."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32
 
 
 def _free_memory(device: torch.device) -> int:

@@ -1,5 +1,6 @@
 """What is known of the data of a run: made once, and told in every place where a result is read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,8 +107,8 @@ def describe(data: CellImages, before: Seen = NOTHING, *, training: bool = True)
     beside = {name: found[name] for name in index.file[~index.published].tolist()}
     if split.protocol in ("grouped", "official_strict") and data.lineage is not None:
         check_hashes(found, data.lineage)
-    fingerprint = fingerprint_of({name: found[name] for name in index.file[index.published].tolist()})
-    known = identities(data, found, fingerprint)
+    published = fingerprint(index, found)
+    known = identities(data, found, published)
     own = known.seen(split.learnt) if training else NOTHING
     seen, test = own | before, known.seen(split.test)
     shared = int(np.isin(test.groups, seen.groups).sum())
@@ -119,7 +120,7 @@ def describe(data: CellImages, before: Seen = NOTHING, *, training: bool = True)
         synthetic=data.synthetic,
         picture=str(data.crop) if data.crop else None,
         root=str(index.root),
-        fingerprint=fingerprint,
+        fingerprint=published,
         fingerprint_beside=fingerprint_of(beside) if beside else None,
         protocol=split.protocol,
         caveat=split.caveat,
@@ -133,6 +134,17 @@ def describe(data: CellImages, before: Seen = NOTHING, *, training: bool = True)
         inherited=bool(inherited),
         seen=seen,
     )
+
+
+def fingerprint(index: Index, digests: Mapping[str, str] | None = None) -> str:
+    """SHA-256 over the published images of an index, which names and bytes settle.
+
+    Args:
+        index: The table of images.
+        digests: Of each file; ``None`` to look.
+    """
+    found = index.digests() if digests is None else digests
+    return fingerprint_of({name: found[name] for name in index.file[index.published].tolist()})
 
 
 def _by_class(index: Index, rows: IntArray) -> dict[str, int]:

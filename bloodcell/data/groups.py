@@ -60,21 +60,6 @@ def groups_by_pattern(index: Index, pattern: str) -> dict[str, str]:
     Args:
         index: The table of images.
         pattern: Regular expression whose first bracket is the group, searched in ``file``.
-
-    Raises:
-        InputError: If it is no regular expression with brackets.
     """
-    return {file: _first_bracket(pattern, file) for file in index.file.tolist()}
-
-
-def _first_bracket(pattern: str, file: str) -> str:
-    try:
-        found = re.search(pattern, file)
-        return (found[1] or "") if found else ""
-    except (re.error, IndexError) as error:
-        raise InputError(
-            f"data.group_pattern={pattern}",
-            expected="a regular expression with brackets around the group, as 'patient([0-9]+)'",
-            got=str(error),
-            fix="correct it",
-        ) from error
+    found = {file: re.search(pattern, file) for file in index.file.tolist()}
+    return {file: (one[1] or "") if one else "" for file, one in found.items()}

@@ -15,6 +15,7 @@ from bloodcell.common.errors import InputError
 from bloodcell.data.decode import open_picture
 from bloodcell.data.fingerprint import remembered_digests
 from bloodcell.data.layout import TABLE, class_names
+from bloodcell.data.ranges import require_folder
 from bloodcell.data.tree import Tree, shown, summarised, walk
 
 IntArray = npt.NDArray[np.int64]
@@ -220,21 +221,6 @@ def index_of(
         path=names,
         passed_over=summarised(tree.passed_over),
     )
-
-
-def require_folder(folder: Path) -> None:
-    """Stop if there is no such folder.
-
-    Raises:
-        InputError: Naming it.
-    """
-    if not folder.is_dir():
-        raise InputError(
-            str(folder),
-            expected="a folder with one folder of images per class",
-            got="no such folder" if not folder.exists() else "a file",
-            fix="set data.root (or BLOODCELL_DATA) to the data",
-        )
 
 
 def _check_class_folders(tree: Tree, folder: str, others: list[str] | None, *, lenient: bool) -> None:

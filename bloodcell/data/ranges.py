@@ -1,12 +1,129 @@
-"""Which values the transforms take; torch is not imported, so that a wrong one is said at once."""
+"""Which values the data and their transforms take; torch is not imported, so that a wrong one is said at once."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from bloodcell.common.errors import check_rules, is_number
+from bloodcell.common.errors import InputError, Rule, check_rules, is_number, is_whole
+from bloodcell.data.kaggle import locate
 
 CHANNELS = 3
+# Of each data set, by the name of what reads it.
+PROTOCOLS: dict[str, tuple[str | None, ...]] = {
+    "BloodCells": ("random", "official", "official_strict", "grouped", "everything"),
+    "Folder": (None, "grouped", "all_test"),
+}
+PROTOCOLS["blood_cells_or_smears"] = PROTOCOLS["BloodCells"]
+SEEDS = 2**32 - 1  # NumPy takes no more
+COUNT = "a positive whole number"
+
+
+def check_data(reader: str, values: Mapping[str, Any]) -> None:
+    """Stop at a value of ``data`` that its data set does not take.
+
+    Args:
+        reader: Name of the class or function that reads the data set.
+        values: By key; those that are not there are not looked at.
+
+    Raises:
+        InputError: Naming the key.
+    """
+    check_rules((f"data.{key}", value, good, expected) for key, value, good, expected in _of_data(reader, values))
+    if values.get("protocol", "grouped") == "grouped" and "fold" in values:
+        check_fold(values["fold"], values["folds"])
+    if values.get("group_pattern") is not None:
+        check_pattern(values["group_pattern"])
+    if reader == "Folder":
+        require_folder(Path(values["root"]))
+    elif reader in PROTOCOLS and "root" in values:
+        locate(values["root"])
+    for key, below in (("table", values.get("root")), ("lineage", None)):
+        path = values.get(key)
+        if path is not None and not any(one.exists() for one in (Path(path).expanduser(), Path(below or "") / path)):
+            raise InputError(f"data.{key}={path}", expected="what is there", got="no such file", fix="check the path")
+
+
+def _of_data(reader: str, values: Mapping[str, Any]) -> Iterator[Rule]:
+    size, root, pattern = values.get("image_size"), values.get("root"), values.get("group_pattern")
+    two = isinstance(size, Sequence) and len(size) == 2 and all(is_whole(side, 1) for side in size)
+    protocols = PROTOCOLS.get(reader, (values.get("protocol"),))
+    rules = {
+        "image_size": (two, "height and width in pixels"),
+        "root": ((isinstance(root, str) and bool(root)) or (root is None and reader != "Folder"), "a path"),
+        "protocol": (values.get("protocol") in protocols, " or ".join(name or "null" for name in protocols)),
+        "cache": (values.get("cache") in ("disk", "ram", "none"), "disk, ram or none"),
+        "train_view": (values.get("train_view") in ("twin", "original"), "twin or original"),
+        "mask": (values.get("mask") in (None, "background", "geometry"), "null, background or geometry"),
+        "view": (values.get("view") in ("field", "crop"), "field or crop"),
+        "crop": (values.get("crop") in ("found", "annotated"), "found or annotated"),
+        "crop_side": (is_whole(values.get("crop_side"), 1), "pixels of a field whose shorter side is 480, as 280"),
+        "folds": (is_whole(values.get("folds"), 2), "a whole number from 2"),
+        "batch_size": (is_whole(values.get("batch_size"), 1), COUNT),
+        "test_per_class": (is_whole(values.get("test_per_class"), 1), COUNT),
+    }
+    rules |= {
+        key: (is_whole(values.get(key), 0, SEEDS), "a whole number from 0") for key in ("split_seed", "fold_seed")
+    }
+    for key in ("train_images", "num_classes"):
+        rules[key] = (values.get(key) is None or is_whole(values[key], 1), "null or a number")
+    for key in ("table", "lineage"):
+        rules[key] = (values.get(key) is None or (isinstance(values[key], str) and bool(values[key])), "null or a path")
+    if values.get("view") == "crop" and values.get("mask") is not None:
+        yield "mask", values["mask"], False, "null with data.view=crop, which the disc covers"
+    rules["group_pattern"] = (pattern is None or isinstance(pattern, str), "null or a regular expression")
+    for name, count in (values.get("synthetic_per_class") or {}).items():
+        yield f"synthetic_per_class.{name}", count, is_whole(count, 1), COUNT
+    for key, (good, expected) in rules.items():
+        if key in values:
+            yield key, values[key], good, expected
+
+
+def check_pattern(pattern: str) -> None:
+    """Stop at a pattern that cannot name a group.
+
+    Raises:
+        InputError: Naming it.
+    """
+    try:
+        why = "" if re.compile(pattern).groups else "none"
+    except re.error as error:
+        why = str(error)
+    if why:
+        raise InputError(
+            f"data.group_pattern={pattern}",
+            expected="a regular expression with brackets around the group, as 'patient([0-9]+)'",
+            got=why,
+            fix="correct it",
+        )
+
+
+def check_fold(fold: Any, folds: int) -> None:
+    """Stop at a fold that there is not.
+
+    Raises:
+        InputError: Naming it.
+    """
+    if not is_whole(fold, 0, folds - 1):
+        raise InputError(
+            f"data.fold={fold}", expected=f"0 to {folds - 1}", got=str(fold), fix="choose one, or raise data.folds"
+        )
+
+
+def require_folder(folder: Path) -> None:
+    """Stop if there is no such folder.
+
+    Raises:
+        InputError: Naming it.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            str(folder),
+            expected="a folder with one folder of images per class",
+            got="no such folder" if not folder.exists() else "a file",
+            fix="set data.root (or BLOODCELL_DATA) to the data",
+        )
 
 
 def check_view(

@@ -9,6 +9,7 @@ from sklearn.utils import resample
 
 from bloodcell.common.errors import InputError
 from bloodcell.data.index import Index, IntArray
+from bloodcell.data.ranges import check_fold
 
 # The paper's test set: "250 images a class".
 PAPER_TEST_PER_CLASS = 250
@@ -154,10 +155,7 @@ def grouped_split(
             fix="get the complete set (`make data`)",
         )
     units = originals if len(originals) else np.arange(len(index))
-    if not (isinstance(fold, int) and 0 <= fold < folds):
-        raise InputError(
-            f"data.fold={fold}", expected=f"0 to {folds - 1}", got=str(fold), fix="choose one, or raise data.folds"
-        )
+    check_fold(fold, folds)
     _require_groups(index, np.arange(len(index)), "data.protocol=grouped")
     held = _folds(index, units, folds, fold_seed)[fold]
     rest = units[~np.isin(index.group[units], index.group[held])]

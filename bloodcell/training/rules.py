@@ -9,7 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from bloodcell.common.errors import InputError, Rule, check_rules, is_number, is_whole
 from bloodcell.config.compose import direction
-from bloodcell.data.ranges import check_scaling, check_view
+from bloodcell.data.ranges import check_data, check_scaling, check_view
 
 # torch keeps 32 bits of a seed on the CPU, and NumPy takes no more.
 SEEDS = 2**32 - 1
@@ -38,12 +38,27 @@ def check_values(cfg: DictConfig) -> None:
             check_view(**cfg.data.augment)
         except TypeError as error:
             raise InputError("data.augment", expected="its own keys", got=str(error), fix="correct the key") from error
+    check_data(str(cfg.data.get("_target_")).rpartition(".")[2], _of_data(cfg.data))
     check_scaling(cfg.data.get("mean"), cfg.data.get("std"))
-    for key, value in (("ckpt_path", cfg.ckpt_path), ("init_from", cfg.init_from)):
+    weights = cfg.model.get("weights")
+    for key, value in (
+        ("ckpt_path", cfg.ckpt_path),
+        ("init_from", cfg.init_from),
+        ("model.weights", None if weights == "download" else weights),
+    ):
         if value is not None and not Path(str(value)).is_file():
             got = "a folder" if Path(str(value)).is_dir() else "no such file"
             raise InputError(f"{key}={value}", expected="a checkpoint file", got=got, fix="check the path")
     _check_validation(cfg)
+
+
+def _of_data(data: DictConfig) -> dict[str, Any]:
+    """The values of ``data``, all of them given."""
+    plain: Any = OmegaConf.to_container(data)
+    for key, value in plain.items():
+        if value == "???":
+            raise InputError(f"data.{key}", expected="a value", got="none", fix=f"give one with data.{key}=...")
+    return dict(plain)
 
 
 def _parts(cfg: DictConfig) -> Iterator[Rule]:
@@ -111,6 +126,8 @@ def _of_trainer(trainer: DictConfig) -> Iterator[Rule]:
     yield rule("accelerator", accelerator in ACCELERATORS, f"one of {', '.join(ACCELERATORS)}")
     trains = [name for name in PRECISIONS if not (name == "16-mixed" and accelerator == "cpu")]
     yield "trainer.precision", trainer.precision, precision in trains, f"one of {', '.join(trains)}"
+    for name, least in (("log_every_n_steps", 0), ("num_sanity_val_steps", -1), ("overfit_batches", 0)):
+        yield rule(name, is_number(trainer.get(name), least), f"a number, {least} or more")
     for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
         yield rule(name, is_whole(trainer.get(name), 1), "a positive whole number")
     for stage in ("train", "val", "test"):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
@@ -129,3 +130,52 @@ for words in {[words for words, _ in BAD[::6]] + ["--help", "optim.lrr=1", "mode
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+BAD_DATA = [
+    "data=folder",
+    "data=folder data.root=/nowhere",
+    "data=folder data.root=. data.table=/nowhere.csv",
+    "data=folder data.root=. data.group_pattern=x",
+    "data=folder data.root=. data.protocol=official",
+    "data=blood_cells data.protocol=group",
+    "data=blood_cells data.root=/nowhere",
+    "data=blood_cells data.lineage=/nowhere",
+    "data=blood_cells data.protocol=grouped data.fold=9",
+    "data=blood_cells data.folds=1",
+    "data=blood_cells data.test_per_class=-1",
+    "data.image_size=32",
+    "data.image_size=[0,4]",
+    "data.image_size=[32.5,32]",
+    "data.batch_size=0",
+    "data.cache=disc",
+    "data.split_seed=-4",
+    "data.num_classes=0",
+    "data.train_images=0.5",
+    "data.synthetic_per_class.train=x",
+    "data.augment.zoom=-5",
+    "data.mean=[1,2]",
+    "optim/scheduler=cosine optim.scheduler.warmup=-1",
+    "optim=sgd optim.optimizer.momentum=2",
+    "model=torchvision model.weights=/nowhere.pt",
+    "trainer.num_sanity_val_steps=x",
+    "trainer.log_every_n_steps=-3",
+]
+
+
+def test_bad_values_are_refused_before_torch_is_imported(tmp_path: Path) -> None:
+    code = """import sys
+from bloodcell.common.errors import InputError
+from bloodcell.config.compose import composed, resolve
+from bloodcell.training.rules import check_values
+for words in sys.argv[1:]:
+    cfg = composed(words.split())
+    resolve(cfg)
+    try:
+        check_values(cfg)
+        print("passes:", words)
+    except InputError as error:
+        assert str(error).count("expected") == 1
+print("torch" in sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", code, *BAD_DATA], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.strip() == "False", done.stdout + done.stderr

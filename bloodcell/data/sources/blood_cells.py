@@ -8,13 +8,14 @@ from typing import Any, Literal, Unpack
 import numpy as np
 
 from bloodcell.common.errors import InputError
-from bloodcell.data.datamodule import CellImages, Shared, check_arguments, is_count, is_seed
+from bloodcell.data.datamodule import CellImages, Shared
 from bloodcell.data.fetch import fetch
 from bloodcell.data.index import COLUMNS, Index, index_folders
 from bloodcell.data.kaggle import find_images, locate, originals_of
 from bloodcell.data.lineage_table import SHIPPED, Lineage, read_lineage
 from bloodcell.data.masks import Mask, located
 from bloodcell.data.micrographs import COPY_SIZE
+from bloodcell.data.ranges import check_data
 from bloodcell.data.sources.synthetic import Smears
 from bloodcell.data.splits import (
     PAPER_TEST_PER_CLASS,
@@ -23,8 +24,6 @@ from bloodcell.data.splits import (
     official_split,
     random_split,
 )
-
-PROTOCOLS = ("random", "official", "official_strict", "grouped", "everything")
 
 
 class BloodCells(CellImages):
@@ -74,14 +73,9 @@ class BloodCells(CellImages):
         self.folds, self.fold, self.fold_seed = folds, fold, fold_seed
         self.test_per_class, self.mask = test_per_class, mask
         self.tables = Path(lineage) if lineage else SHIPPED
-        check_arguments(
-            ("protocol", protocol, protocol in PROTOCOLS, " or ".join(PROTOCOLS)),
-            ("folds", folds, is_count(folds) and folds > 1, "a whole number from 2"),
-            ("fold_seed", fold_seed, is_seed(fold_seed), "a whole number from 0"),
-            ("train_view", train_view, train_view in {"twin", "original"}, "twin or original"),
-            ("mask", mask, mask in {None, "background", "geometry"}, "null, background or geometry"),
-            ("mask", mask, mask is None or self.crop is None, "null with data.view=crop, which the disc covers"),
-        )
+        split = {"protocol": protocol, "folds": folds, "fold": fold, "fold_seed": fold_seed, "train_view": train_view}
+        view = {"mask": mask, "view": shared.get("view", "field")}
+        check_data("BloodCells", {**split, **view, "test_per_class": test_per_class})
 
     @cached_property
     def lineage(self) -> Lineage:

@@ -6,16 +6,15 @@ from typing import Literal, Unpack
 
 import numpy as np
 
-from bloodcell.data.datamodule import CellImages, Shared, check_arguments, is_count, is_seed
+from bloodcell.data.datamodule import CellImages, Shared
 from bloodcell.data.external import absent
 from bloodcell.data.groups import groups_by_pattern, with_groups
-from bloodcell.data.index import Index, index_tree, require_folder
+from bloodcell.data.index import Index, index_tree
 from bloodcell.data.layout import check_levels, pass_over_neighbours, subset_folders
+from bloodcell.data.ranges import check_data
 from bloodcell.data.splits import Split, all_test, check_every_class_is_learnt, folder_split, grouped_split
 from bloodcell.data.table import Table, find_table, index_table, of_images, read_table, with_subsets
 from bloodcell.data.tree import Tree, walk
-
-PROTOCOLS = (None, "grouped", "all_test")
 
 
 class Folder(CellImages):
@@ -56,20 +55,12 @@ class Folder(CellImages):
         super().__init__(**shared)
         self.root, self.table, self.protocol, self.group_pattern = root, table, protocol, group_pattern
         self.folds, self.fold, self.fold_seed = folds, fold, fold_seed
-        pattern = group_pattern is None or isinstance(group_pattern, str)
-        check_arguments(
-            ("root", root, bool(root), "the path of a folder of images"),
-            ("table", table, table is None or (isinstance(table, str) and bool(table)), "null or the path of a CSV"),
-            ("protocol", protocol, protocol in PROTOCOLS, " or ".join(name or "null" for name in PROTOCOLS)),
-            ("folds", folds, is_count(folds) and folds > 1, "a whole number from 2"),
-            ("fold_seed", fold_seed, is_seed(fold_seed), "a whole number from 0"),
-            ("group_pattern", group_pattern, pattern, "null or a regular expression"),
-        )
+        split = {"protocol": protocol, "folds": folds, "fold": fold, "fold_seed": fold_seed}
+        check_data("Folder", {**split, "root": root, "table": table, "group_pattern": group_pattern})
 
     def find(self, others: list[str] | None = None) -> tuple[Index, Split]:
         """Index the folder, name its groups, and split it by its protocol."""
         root = Path(self.root)
-        require_folder(root)
         tree = walk(root)
         table = of_images(read_table(find_table(self.table, root)), tree) if self.table else None
         index = self._with_groups(self._index(tree, table, others), table)

@@ -9,8 +9,9 @@ import numpy as np
 
 from bloodcell.common.env import PBC
 from bloodcell.common.errors import InputError
-from bloodcell.data.datamodule import CellImages, Shared, check_arguments, is_count, is_seed
+from bloodcell.data.datamodule import CellImages, Shared
 from bloodcell.data.index import Index, index_folders
+from bloodcell.data.ranges import check_data
 from bloodcell.data.splits import Split, grouped_split
 
 CLASSES = ("basophil", "eosinophil", "erythroblast", "ig", "lymphocyte", "monocyte", "neutrophil", "platelet")
@@ -54,10 +55,7 @@ class Pbc(CellImages):
     ) -> None:
         super().__init__(**shared)
         self.root, self.folds, self.fold, self.fold_seed = root, folds, fold, fold_seed
-        check_arguments(
-            ("folds", folds, is_count(folds) and folds > 1, "a whole number from 2"),
-            ("fold_seed", fold_seed, is_seed(fold_seed), "a whole number from 0"),
-        )
+        check_data("Pbc", {"folds": folds, "fold": fold, "fold_seed": fold_seed})
 
     def find(self, others: list[str] | None = None) -> tuple[Index, Split]:
         """Index the images, group those of the same bytes, and split off one fold.
