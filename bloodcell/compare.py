@@ -32,12 +32,12 @@ def compare_models(one: Predictions, other: Predictions) -> dict[str, Any]:
         other: The second's, of the same images.
 
     Returns:
-        Number of images and groups; for McNemar ``only_first``, ``only_second`` and ``p`` (``None`` if a photograph
-        was tested more than once); for each of ``balanced_acc`` and ``macro_f1`` the difference, first minus
-        second, and its ``p``.
+        Number of images and groups (``None`` where they are not known: each image is then counted on its own); for
+        McNemar ``only_first``, ``only_second`` and ``p`` (``None`` if a photograph was tested more than once); for
+        each of ``balanced_acc`` and ``macro_f1`` the difference, first minus second, and its ``p``.
 
     Raises:
-        InputError: If the images differ, or their field groups are not known.
+        InputError: If the images differ.
     """
     from bloodcell.evidence.comparison import group_permutation, mcnemar
 
@@ -46,13 +46,15 @@ def compare_models(one: Predictions, other: Predictions) -> dict[str, Any]:
     mine, theirs = (np.array([classes.index(name) for name in table.classes]) for table in (one, other))
     correct, first, second = mine[one.correct], mine[one.predicted], theirs[other.predicted]
     _check_same_images(one, other, correct, theirs[other.correct])
-    found: dict[str, Any] = {"images": len(one), "groups": len(np.unique(one.group)), "mcnemar": None}
-    photographs = np.where(one.photograph == "", one.group, one.photograph)
+    known = bool((one.group != "").all())
+    group = np.where(one.group == "", one.file, one.group)
+    found: dict[str, Any] = {"images": len(one), "groups": len(np.unique(group)) if known else None, "mcnemar": None}
+    photographs = np.where(one.photograph == "", group, one.photograph)
     if len(np.unique(photographs)) == len(one):
         test = mcnemar(first == correct, second == correct)
         found["mcnemar"] = {"only_first": test.only_one, "only_second": test.only_two, "p": test.p}
     for name in ("balanced_acc", "macro_f1"):
-        result = group_permutation(correct, first, second, one.group, len(classes), statistic=name)
+        result = group_permutation(correct, first, second, group, len(classes), statistic=name)
         found[name] = {"difference": result.difference, "p": result.p}
     return found
 
@@ -66,14 +68,11 @@ def _check_same_images(one: Predictions, other: Predictions, correct: Ints, othe
             got=f"{apart:,} images that only one of them tested" if apart else "other classes for some images",
             fix="compare runs of one protocol, fold and data set",
         )
-    if (one.group == "").any():
-        raise InputError(
-            "RUNS_A", expected="known field groups", got="none for some images", fix="see `groups.csv` in the README"
-        )
 
 
 def _show(found: dict[str, Any]) -> None:
-    title = f"{found['images']:,} images, {found['groups']:,} field groups"
+    groups = "groups not known" if found["groups"] is None else f"{found['groups']:,} field groups"
+    title = f"{found['images']:,} images, {groups}"
     table = number_table(title, ["test", "A minus B", "p"])
     for name, words in (("balanced_acc", "balanced accuracy"), ("macro_f1", "macro-F1")):
         one = found[name]
@@ -83,6 +82,11 @@ def _show(found: dict[str, Any]) -> None:
         said = f"only A correct {one['only_first']}, only B {one['only_second']}"
         table.add_row("exact McNemar", said, f"{one['p']:.4f}")
     Console().print(table)
+    if found["groups"] is None:
+        print(
+            "WARNING: it is not known which images belong together (of a patient, of a slide, copies), so that each "
+            "was counted on its own: p is too small if some do (name them by groups.csv or data.group_pattern)"
+        )
     if not found["mcnemar"]:
         print("no McNemar test: some photographs were tested more than once, and it takes independent predictions")
 
