@@ -1,6 +1,7 @@
 """Test a finished run again, on its own data or on another folder: ``python -m bloodcell.evaluate RUN_DIR``."""
 
 import argparse
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -56,12 +57,15 @@ def evaluate(
     data = make_data(cfg, trained_on=trained_classes(path))
     check_trained_on(path, data)
     about = describe(data, seen_by(run_dir, path), training=False)
-    if overrides and images == "test" and not allow_leak:
-        check_clean(about, " ".join(overrides), "--allow-leak")
+    elsewhere = any(word.startswith(("data.root=", "data.table=")) for word in overrides)
+    changed = "" if elsewhere else others_than_before(run_dir, about.fingerprint)
+    about = replace(about, caveat="; ".join(filter(None, [changed, about.caveat])))
+    if (overrides or changed) and images == "test" and not allow_leak:
+        check_clean(about, " ".join(overrides) or str(run_dir), "--allow-leak")
     if images == "train":
         caveat = "these are the images that the net was trained on: how well it fits them, and no more"
         data.split = Split("training images", data.split.train, data.split.train, data.split.train, False, caveat)
-        about = describe(data, about.seen, training=False)
+        about = replace(describe(data, about.seen, training=False), caveat="; ".join(filter(None, [changed, caveat])))
     print_data(about)
     classifier = make_classifier(cfg, data)
     out = run_dir / "evaluations" / datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S_%f")
@@ -80,6 +84,19 @@ def evaluate(
     write_artefacts(out, result, data, about)
     show(result, data, about, out)
     return result.metrics
+
+
+def others_than_before(run_dir: Path, fingerprint: str) -> str:
+    """Say that a run's folder holds other images today; empty if it does not."""
+    from bloodcell.common.files import read_json
+
+    before = str(read_json(run_dir / "manifest.json")["data"]["fingerprint"])
+    if before == fingerprint:
+        return ""
+    return (
+        f"these are not the images that the run was made on (fingerprint {before[:12]} then, {fingerprint[:12]} now): "
+        "they are split anew, and its own test images are others"
+    )
 
 
 def main() -> None:

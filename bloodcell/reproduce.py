@@ -1,23 +1,28 @@
 """Run an experiment, or one run, again and compare: ``python -m bloodcell.reproduce EXP`` or ``--run DIR``."""
 
 import argparse
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from omegaconf import DictConfig
 from rich.console import Console
 
 from bloodcell.common.console import number_table
 from bloodcell.common.env import RESULTS
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import InputError, is_whole
 from bloodcell.common.files import read_json
 from bloodcell.config.command import run_command
-from bloodcell.config.compose import composed
+from bloodcell.config.compose import composed, still_composed
 from bloodcell.config.kept import ALL_PARTS, check_config, read_kept_config, read_kept_words
 from bloodcell.tracking.difference import TOLERANCE, metrics_agreement, reasons
 from bloodcell.tracking.status import read_status
 from bloodcell.training.restore import bring_up_to_date, with_todays_keys
+
+MOST_THREADS = 1024  # of a manifest that anybody may have written
 
 
 def reproduce_experiment(experiment: str, overrides: list[str]) -> None:
@@ -40,8 +45,13 @@ def reproduce_experiment(experiment: str, overrides: list[str]) -> None:
             fix=f"run it with make train ARGS=experiment={experiment}",
         )
     run_dir = _place(experiment)
-    words = [f"experiment={experiment}", *overrides, f"hydra.run.dir={run_dir}"]
-    if subprocess.run([sys.executable, "-m", "bloodcell.train", *words], check=False).returncode:
+    words = [f"experiment={experiment}", *overrides]
+    cfg = still_composed(words)
+    threads, precision = (None, None) if cfg is None else conditions(read_json(kept / "manifest.json"), cfg)
+    words += [f"trainer.precision={precision}"] if precision else []
+    threaded = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+    command = [sys.executable, "-m", "bloodcell.train", *words, f"hydra.run.dir={run_dir}"]
+    if subprocess.run(command, check=False, env={**os.environ, **threaded}).returncode:
         raise SystemExit(1)
     print_comparison(f"EXP={experiment}", kept, run_dir)
 
@@ -67,12 +77,47 @@ def reproduce_run(before: Path) -> None:
         )
     cfg = read_kept_config(kept / "config.yaml", ALL_PARTS, bring_up_to_date)
     overrides = read_kept_words(kept / "overrides.yaml")
-    whole = with_todays_keys(cfg, overrides)
+    whole = with_todays_keys(cfg, still_composed(overrides))
     check_config(whole, kept / "config.yaml", ALL_PARTS)
+    threads, precision = conditions(read_json(before / "manifest.json"), whole)
+    if precision:
+        whole.trainer.precision = precision
     run_dir = _place(before.resolve().name)
     whole.logger = composed([]).logger  # that of a run from elsewhere may send what it logs to a server
-    run_alone(whole, run_dir, overrides)
+    import torch
+
+    mine = torch.get_num_threads()
+    torch.set_num_threads(threads or mine)
+    try:
+        run_alone(whole, run_dir, overrides)
+    finally:
+        torch.set_num_threads(mine)
     print_comparison(f"RUN={before}", before, run_dir)
+
+
+def conditions(before: dict[str, Any], cfg: DictConfig) -> tuple[int | None, str | None]:
+    """Tell under which conditions a run was made that are not those of this process, as far as they can be had here.
+
+    Args:
+        before: Its manifest.
+        cfg: Its config.
+
+    Returns:
+        The number of threads, and the precision; ``None`` for what is the same here by itself.
+    """
+    import torch
+
+    from bloodcell.training.machine import TRAINS, choose_precision, find_device
+
+    threads, precision = before.get("hardware", {}).get("threads"), before.get("precision")
+    threads = threads if is_whole(threads, 1, MOST_THREADS) and threads != torch.get_num_threads() else None
+    device = find_device(str(cfg.trainer.accelerator))
+    by_itself = str(cfg.trainer.precision) != "auto" or choose_precision(device)[0] == precision
+    precision = None if by_itself or precision not in TRAINS[device] else str(precision)
+    said = [f"{threads} threads"] if threads else []
+    if said := said + ([precision] if precision else []):
+        print(f"as it was made then: {', '.join(said)}", flush=True)
+    return threads, precision
 
 
 def _place(name: str) -> Path:

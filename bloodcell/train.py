@@ -19,7 +19,7 @@ from bloodcell.sweeps.names import varied_in
 from bloodcell.sweeps.progress import reported
 from bloodcell.training.job import run_alone, run_beside, run_once
 from bloodcell.training.place import names_in, remove_untouched
-from bloodcell.training.restore import resume_arguments
+from bloodcell.training.resume import WORDS, resume_arguments, resumed
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -28,9 +28,12 @@ def job(cfg: DictConfig) -> float | None:
     settings = HydraConfig.get()
     run_dir, overrides = Path(settings.runtime.output_dir), words_of(settings.overrides.task)
     before = names_in(run_dir)
+    words = cfg.get(WORDS)
     try:
+        if words is not None:
+            cfg, overrides = resumed(run_dir, list(words))
         resolve(cfg)  # what is kept of a run holds for whoever opens it, wherever
-    except OmegaConfBaseException as error:
+    except (InputError, OmegaConfBaseException) as error:
         remove_untouched(run_dir, before)
         fail(error)
     rank = rank_of(cfg, run_dir, before)
@@ -39,7 +42,7 @@ def job(cfg: DictConfig) -> float | None:
     elif rank:
         metrics = run_beside(cfg, run_dir, overrides, rank)
     else:
-        metrics = run_alone(cfg, run_dir, overrides)
+        metrics = run_alone(cfg, run_dir, overrides, goes_on=words is not None)
     return next((metrics[name] for name in (cfg.monitor.metric, "test/balanced_acc") if name in metrics), None)
 
 

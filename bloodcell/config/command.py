@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from hydra.errors import HydraException
@@ -45,8 +45,13 @@ def run_command(command: Callable[[], object]) -> None:
         del os.environ["HYDRA_FULL_ERROR"]
 
 
-def fail(error: Exception) -> NoReturn:
-    """Print one line that says what was wrong and exit with 1."""
-    line = str(error) if isinstance(error, InputError) else hydra_line(error, sys.argv[1:])
+def fail(error: Exception, typed: Sequence[str] | None = None) -> NoReturn:
+    """Print one line that says what was wrong and exit with 1.
+
+    Args:
+        error: What was.
+        typed: The words that it is about; ``None`` for the command line.
+    """
+    line = str(error) if isinstance(error, InputError) else hydra_line(error, sys.argv[1:] if typed is None else typed)
     print(f"error: {line}", file=sys.stderr)
     raise SystemExit(1)

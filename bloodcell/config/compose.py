@@ -45,13 +45,17 @@ def arranged(words: Sequence[str]) -> list[str]:
 
     Hydra's own parser takes the overrides in one piece only.
     """
-    options, overrides = list[str](), list[str]()
-    for before, word in zip(["", *words], words, strict=False):
-        (options if word.startswith("-") or before in VALUED else overrides).append(word)
+    options = options_of(words)
+    overrides = [word for word in words if word not in options]
     sweep = bool({"-m", "--multirun"} & set(options)) or any(
         word.startswith(("sweep=", "hydra.mode=MULTIRUN")) for word in overrides
     )
     return [*(as_typed(word, sweep=sweep) for word in overrides), *options]
+
+
+def options_of(words: Sequence[str]) -> list[str]:
+    """The options on a command line, with their values."""
+    return [word for before, word in zip(["", *words], words, strict=False) if word.startswith("-") or before in VALUED]
 
 
 def as_typed(word: str, *, sweep: bool = False) -> str:
@@ -147,19 +151,26 @@ def quoted(value: object) -> str:
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
-    """Compose ``conf/train.yaml`` with some overrides, without a command line.
+    """Compose ``conf/train.yaml`` with some overrides, without a command line or in the middle of one.
 
     Raises:
         HydraException: If they cannot be composed.
     """
     from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
 
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", list(overrides))
+    running, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("train", list(overrides))
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def resolve(cfg: DictConfig) -> None:
-    """Replace every interpolation in a config by what it leads to, and settle which way the monitored metric improves.
+    """Replace every interpolation in a config by what it leads to, relative paths by absolute ones.
+
+    And settle which way the monitored metric improves.
 
     Args:
         cfg: The config; Hydra's own part of it stays.
@@ -171,6 +182,20 @@ def resolve(cfg: DictConfig) -> None:
     if metric is not None and OmegaConf.select(cfg, "monitor.mode") is None:
         cfg.monitor.mode = direction(str(metric))
     _resolve(cfg, "")
+    make_absolute(cfg)
+
+
+def make_absolute(cfg: DictConfig) -> None:
+    """Make every relative path in a config absolute: a run is opened from anywhere.
+
+    Args:
+        cfg: The config. A name that leads to nothing here stays: it is a word (``model.weights=download``), lies below
+            another folder (``data.table``), or is refused.
+    """
+    for key in PATHS:
+        value = None if key.startswith("hydra.") else OmegaConf.select(cfg, key)
+        if isinstance(value, str) and value and os.path.lexists(value):
+            OmegaConf.update(cfg, key, os.path.abspath(value))  # noqa: PTH100 (leads where links lead, as typed)
 
 
 def _resolve(node: Any, head: str) -> None:

@@ -21,6 +21,7 @@ from bloodcell.config.compose import quoted, resolve, words_of
 from bloodcell.sweeps.names import REPEATED, job_name, resolved, slug
 from bloodcell.tracking.status import DONE, read_status
 from bloodcell.training.place import check_job_place, kept_part
+from bloodcell.training.reuse import check_same_images, images_of
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def _jobs(config: DictConfig, loader: ConfigLoader, batch: Sequence[Sequence[str
     from rich.console import Console
     from rich.progress import track
 
+    images_of.cache_clear()  # they may have changed since
     jobs: dict[Path, Job] = {}
     configs: dict[Path, DictConfig] = {}
     shown = Console(stderr=True)
@@ -98,7 +100,10 @@ def _jobs(config: DictConfig, loader: ConfigLoader, batch: Sequence[Sequence[str
                 got="one for jobs of different configs",
                 fix="leave hydra.sweep.subdir to name the jobs by their content",
             )
-        check_job_place(run_dir, cfg, read_status(run_dir)["state"])
+        state = read_status(run_dir)["state"]
+        check_job_place(run_dir, cfg, state)
+        if state in (*DONE, "interrupted"):
+            check_same_images(run_dir, cfg)
         values = dict(resolved(word, cfg).split("=", 1) for word in overrides if "=" in word)
         jobs[run_dir] = Job(run_dir, {key: values[key] for key in varied if key in values})
     return list(jobs.values())

@@ -15,6 +15,7 @@ from bloodcell.sweeps.names import job_name
 from bloodcell.sweeps.space import Space
 from bloodcell.tracking.status import DONE, read_status
 from bloodcell.training.job import run_once
+from bloodcell.training.reuse import images_of
 
 if TYPE_CHECKING:
     import optuna
@@ -44,6 +45,7 @@ def search(space: Space, trials: int, seed: int, prune: bool) -> None:
     from optuna.trial import TrialState
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    images_of.cache_clear()  # they may have changed since the last search
     study, begun, mine = open_study(space, prune), time.monotonic(), 0
     while (taken := _take(study, space, trials, seed)) is not None:
         trial, lock = taken

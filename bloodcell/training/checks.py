@@ -3,21 +3,28 @@
 from pathlib import Path
 
 import lightning as L
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import read_json
+from bloodcell.common.files import read_yaml
 from bloodcell.data.datamodule import CellImages
 from bloodcell.data.describe import DataDescription
 from bloodcell.data.seen import seen_in
-from bloodcell.model.classifier import check_classes
+from bloodcell.model.classifier import CellClassifier, check_classes
 from bloodcell.model.weights import read_checkpoint
+from bloodcell.tracking.reader import flat
 from bloodcell.tracking.status import is_inside
 from bloodcell.training.devices import check_processes
+from bloodcell.training.reuse import check_images
 
 
 def check_before_fit(
-    cfg: DictConfig, trainer: L.Trainer, data: CellImages, about: DataDescription, run_dir: Path
+    cfg: DictConfig,
+    trainer: L.Trainer,
+    classifier: CellClassifier,
+    data: CellImages,
+    about: DataDescription,
+    run_dir: Path,
 ) -> None:
     """Stop if the config, the devices, the data and the checkpoint do not fit together.
 
@@ -28,7 +35,9 @@ def check_before_fit(
     check_processes(trainer, data)
     if cfg.ckpt_path is not None:
         check_trained_on(Path(cfg.ckpt_path), data)
-    check_same_data(run_dir, about)
+        check_continues(Path(cfg.ckpt_path), cfg, classifier)
+    anew = "give those images again, or start a new run with ckpt_path=.../checkpoints/last.ckpt"
+    check_images(run_dir, about.source, about.fingerprint, anew)
     if cfg.ckpt_path is not None and is_inside(run_dir, Path(cfg.ckpt_path)):
         check_same_split(Path(cfg.ckpt_path), about, run_dir)
     if about.inherited and not cfg.get("allow_leak", False):
@@ -65,6 +74,67 @@ def trained_classes(checkpoint: Path) -> list[str] | None:
     return classes
 
 
+def check_continues(checkpoint: Path, cfg: DictConfig, classifier: CellClassifier) -> None:
+    """Stop if a training cannot go on from a checkpoint: by its weights, its epochs or its optimizer.
+
+    Raises:
+        InputError: Naming the key.
+    """
+    content = read_checkpoint(checkpoint, str(checkpoint))
+    if not {"state_dict", "optimizer_states", "epoch"} <= content.keys():
+        raise InputError(
+            f"ckpt_path={checkpoint}",
+            expected="a checkpoint of a training, with the state of its optimizer",
+            got="weights alone",
+            fix=f"start from them with init_from={checkpoint}",
+        )
+    before, own = (
+        {name: tuple(one.shape) for name, one in state.items()}
+        for state in (content["state_dict"], classifier.state_dict())
+    )
+    odd = next((name for name in {**own, **before} if own.get(name) != before.get(name)), None)
+    if odd is not None:
+        raise InputError(
+            "model",
+            expected=f"the net whose weights are in {checkpoint}, with {odd} of {before.get(odd, 'no')} values",
+            got=f"another, with {own.get(odd, 'none')}",
+            fix="leave the model as it was",
+        )
+    done, epochs = int(content["epoch"]) + 1, cfg.trainer.max_epochs
+    if done > epochs:
+        fix = f"set trainer.max_epochs to {done} or more"
+        raise InputError("trainer.max_epochs", expected=f"{done} or more: so many are done", got=str(epochs), fix=fix)
+    _check_same_optimizer(checkpoint, cfg)
+
+
+def _check_same_optimizer(checkpoint: Path, cfg: DictConfig) -> None:
+    """Stop at new values for the optimizer, over which its state would win, and at a new end of a schedule.
+
+    They are compared with those of the run that the checkpoint lies in.
+    """
+    path = checkpoint.parent.parent / ".hydra" / "config.yaml"
+    kept = read_yaml(path) if path.is_file() else None
+    if not isinstance(kept, dict) or not isinstance(kept.get("optim"), dict):
+        return
+    fix = f"leave it as it was, or start a new run from the weights alone with init_from={checkpoint}"
+    before, new = (dict(flat({"optim": one})) for one in (kept["optim"], OmegaConf.to_container(cfg.optim)))
+    for key in {**before, **new}:
+        # Settled by the machine, by the metric, by a search; or of a key that an earlier version had not.
+        settled = key.endswith((".fused", ".mode")) or (key == "optim.lr" and cfg.lr_find)
+        settled = settled or (key not in before and key.startswith("optim.optimizer."))
+        was, now = before.get(key), new.get(key)
+        if not settled and "${" not in str(was) and was != now:
+            where = key.removesuffix("._target_")
+            raise InputError(where, expected=f"{was}, as the optimizer goes on", got=str(now), fix=fix)
+    epochs, now = (kept.get("trainer") or {}).get("max_epochs"), cfg.trainer.max_epochs
+    schedule = str((cfg.optim.get("scheduler") or {}).get("_target_")).rpartition(".")[2]
+    if epochs != now and schedule == "one_cycle":
+        expected = f"{epochs}, where the one cycle of the learning rate ends"
+        raise InputError("trainer.max_epochs", expected=expected, got=str(now), fix=fix)
+    if epochs != now and schedule == "warmup_cosine":
+        print(f"note: the learning rate was to fall to 0 by epoch {epochs}; it goes on as if that had been epoch {now}")
+
+
 def check_same_split(checkpoint: Path, about: DataDescription, run_dir: Path) -> None:
     """Stop if a resumed run would learn from, or choose by, other images than before."""
     before = seen_in(read_checkpoint(checkpoint, str(checkpoint)))
@@ -91,24 +161,4 @@ def check_clean(about: DataDescription, where: str, waive: str) -> None:
             expected="weights that have not seen all of the test images",
             got=about.warning.removeprefix("WARNING: "),
             fix=f"test on other images, or {waive}",
-        )
-
-
-def check_same_data(run_dir: Path, about: DataDescription) -> None:
-    """Stop if a run that is resumed in its directory was started on other images.
-
-    Args:
-        run_dir: The run directory; without a manifest it is a new run.
-        about: The data of what is about to be done.
-    """
-    before = run_dir / "manifest.json"
-    if not before.is_file():
-        return
-    data = read_json(before)["data"]
-    if data["fingerprint"] != about.fingerprint:
-        raise InputError(
-            str(run_dir),
-            expected=f"the images that the run was started on ({data['source']}, {data['fingerprint'][:12]})",
-            got=f"others ({about.source}, {about.fingerprint[:12]})",
-            fix="give those images again, or start a new run with ckpt_path=.../checkpoints/last.ckpt",
         )

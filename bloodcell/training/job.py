@@ -24,7 +24,8 @@ from bloodcell.training.place import (
     remove_halves,
     remove_untouched,
 )
-from bloodcell.training.restore import keep_config, start_over
+from bloodcell.training.restore import keep_config
+from bloodcell.training.reuse import check_same_images
 from bloodcell.training.run import train
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ log = logging.getLogger(__name__)
 TERMINATED = 128 + signal.SIGTERM  # as a shell counts it
 
 
-def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> dict[str, float]:
-    """Train in a new directory, or go on in that of ``ckpt_path=RUN_DIR``.
+def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str], *, goes_on: bool = False) -> dict[str, float]:
+    """Train in a new directory, or go on with the run in it.
 
     Raises:
         SystemExit: After one line, if the config, the data or the directory cannot be used.
@@ -44,15 +45,11 @@ def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> dict[
     before = names_in(run_dir)
     try:
         with claim(run_dir) as ours, ended_by_sigterm():
-            check_place(cfg, run_dir, ours)
+            check_place(cfg, run_dir, ours, goes_on=goes_on)
             if is_finished(cfg, run_dir):
                 print(f"finished before: {run_dir}; more epochs by trainer.max_epochs=...", flush=True)
                 return {}
             status = status_bytes(run_dir)
-            if cfg.ckpt_path is not None and Path(cfg.ckpt_path).resolve() == run_dir.resolve():
-                overrides = start_over(cfg, run_dir, overrides)
-            elif status is None:
-                clear(run_dir)
             remove_halves(run_dir)
             try:
                 return train(cfg, run_dir, overrides)
@@ -143,7 +140,7 @@ def run_once(
         Its metrics; none if it failed, which is then in its ``status.json``, or if another process is at it.
 
     Raises:
-        InputError: If its directory holds a run of another config, or what is no run's.
+        InputError: If its directory holds a run of another config or on other images, or what is no run's.
     """
     with claim(run_dir) as ours, ended_by_sigterm():
         state = read_status(run_dir, ours=True)["state"] if ours else "running"
@@ -151,6 +148,8 @@ def run_once(
             print(f"left to another process: {run_dir.name}", flush=True)  # the log there is that process's
             return {}
         check_job_place(run_dir, cfg, state)
+        if state in (*DONE, "interrupted"):
+            check_same_images(run_dir, cfg)
         if state in DONE:
             print(f"finished before: {run_dir.name}", flush=True)
             return {}

@@ -25,20 +25,34 @@ WRITTEN = re.compile(
 HALF = re.compile(r"\.(?P<name>[^/]+)\.\w{8}")
 
 
-def check_place(cfg: DictConfig, run_dir: Path, ours: bool) -> None:
-    """Stop if a run would write over another one, or among files that are no run's."""
+def check_place(cfg: DictConfig, run_dir: Path, ours: bool, *, goes_on: bool) -> None:
+    """Stop if a run would write over another one, or among files that are no run's.
+
+    Args:
+        cfg: The config.
+        run_dir: The run directory.
+        ours: Whether this process has claimed it.
+        goes_on: Whether the run in it is to be resumed.
+
+    Raises:
+        InputError: Saying what is there.
+    """
     if not ours:
         raise InputError(str(run_dir), expected="a run directory", got="one that another process writes to", fix="wait")
-    if cfg.ckpt_path is not None and is_inside(run_dir, Path(cfg.ckpt_path)):
-        return
-    if (run_dir / "status.json").is_file():
+    if not goes_on and (run_dir / "status.json").is_file():
         raise InputError(
             str(run_dir),
             expected="a new directory",
             got="one that holds a run",
             fix=f"go on with it by ckpt_path={run_dir}, or give another hydra.run.dir",
         )
-    check_clearable(run_dir)
+    if begins(cfg, run_dir):
+        check_clearable(run_dir)
+
+
+def begins(cfg: DictConfig, run_dir: Path) -> bool:
+    """Whether a run begins with its first epoch, or from a checkpoint of another run; not from its own."""
+    return cfg.ckpt_path is None or not is_inside(run_dir, Path(cfg.ckpt_path))
 
 
 def check_clearable(run_dir: Path) -> None:
@@ -100,8 +114,9 @@ def check_job_place(run_dir: Path, cfg: DictConfig, state: str) -> None:
 def kept_part(run_dir: Path, cfg: DictConfig) -> DictConfig:
     """The part of a composed config that a run keeps: not Hydra's own, nor a checkpoint of this very run."""
     kept = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    if kept.ckpt_path is not None and is_inside(run_dir, Path(kept.ckpt_path)):
-        kept.ckpt_path = None
+    if not begins(kept, run_dir):
+        before = run_dir / ".hydra" / "config.yaml"
+        kept.ckpt_path = (read_yaml(before) or {}).get("ckpt_path") if before.is_file() else None
     return kept
 
 

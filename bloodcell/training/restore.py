@@ -1,4 +1,4 @@
-"""The one way to open a run or a net that is there: its config, its checkpoints, and how to go on with it."""
+"""The one way to open a run or a net that is there: its config, its checkpoints, and what its weights have seen."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,10 +12,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_text
-from bloodcell.config.compose import as_typed, composed, parsed, quoted, still_composed
-from bloodcell.config.kept import ALL_PARTS, check_config, read_kept_config, read_kept_words
-from bloodcell.tracking.status import DONE, is_inside, read_status, write_status
-from bloodcell.training.place import clear, kept_part
+from bloodcell.config.compose import as_typed, make_absolute, parsed
+from bloodcell.config.kept import read_kept_config
+from bloodcell.tracking.status import is_inside
+from bloodcell.training.place import kept_part
 
 if TYPE_CHECKING:
     from bloodcell.data.seen import Seen
@@ -25,74 +25,6 @@ BLOOD_CELLS = "bloodcell.data.sources.blood_cells.BloodCells"
 BLOOD_CELLS_OR_SMEARS = "bloodcell.data.sources.blood_cells.blood_cells_or_smears"
 FOLDER = "bloodcell.data.sources.folder.Folder"
 SMEARS = "bloodcell.data.sources.synthetic.Smears"
-
-
-def resume_arguments(arguments: Sequence[str]) -> list[str]:
-    """Replace ``ckpt_path=RUN_DIR`` by what continues that run in place.
-
-    Args:
-        arguments: The command line without the program.
-
-    Returns:
-        The run's own overrides, then the user's (which win), then its directory and last checkpoint;
-        the arguments as they came if ``ckpt_path`` names no directory.
-
-    Raises:
-        InputError: If the directory is no run, or a finished one whose checkpoint is gone.
-    """
-    named = [word for word in arguments if word.startswith("ckpt_path=")]
-    run_dir = Path(str(parsed(named[-1]).value())) if named else None
-    if run_dir is None or not run_dir.is_dir():
-        return list(arguments)
-    if {"-m", "--multirun"} & set(arguments) or any(word.startswith("sweep=") for word in arguments):
-        raise InputError(
-            f"ckpt_path={run_dir}",
-            expected="a checkpoint file, from which every job of a sweep would start",
-            got="a run directory",
-            fix="to go on with a sweep type it again as it was",
-        )
-    kept = run_dir / ".hydra" / "overrides.yaml"
-    last = run_dir / "checkpoints" / "last.ckpt"
-    if not last.is_file() and kept.is_file() and read_status(run_dir)["state"] not in DONE:
-        last = run_dir  # it ended before its first epoch did: `start_over`
-    elif not last.is_file():
-        find_checkpoint(run_dir, "last")
-    if not kept.is_file():
-        raise InputError(str(run_dir), expected="a run directory", got="no .hydra/overrides.yaml", fix="check the path")
-    before = [word for word in read_kept_words(kept) if not word.startswith("ckpt_path=")]
-    new = [word for word in arguments if word not in named]
-    _check_resumed(kept, before, new)
-    # A job of a sweep may have been told its grid by name (sweep=lr): what goes on is this job alone.
-    place = ["hydra.mode=RUN", f"hydra.run.dir={quoted(run_dir.resolve())}"]
-    return [*before, *new, f"ckpt_path={quoted(last.resolve())}", *place]
-
-
-def _check_resumed(kept: Path, before: Sequence[str], new: Sequence[str]) -> None:
-    """Stop if a run's words, together with those typed, make a config that is not safe to build."""
-    typed = [word for word in new if not word.startswith("-") and ("=" in word or word.startswith("~"))]
-    words = [*before, *(word for word in typed if not word.lstrip("+~").startswith("hydra"))]
-    check_config(composed(words), kept, ALL_PARTS, typed)
-
-
-def start_over(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> list[str]:
-    """Make the directory of a run new that ended before its first checkpoint, and keep what it was told.
-
-    Args:
-        cfg: The config, whose ``ckpt_path`` is the directory itself; becomes what it was for that run.
-        run_dir: The directory, claimed.
-        overrides: What was typed, ``ckpt_path`` as well.
-
-    Returns:
-        The overrides without it, or with that of the run.
-    """
-    kept = read_kept_config(run_dir / ".hydra" / "config.yaml", (), bring_up_to_date)
-    clear(run_dir)
-    cfg.ckpt_path = kept.get("ckpt_path")
-    words = [word for word in overrides if not word.startswith("ckpt_path=")]
-    words += [] if cfg.ckpt_path is None else [f"ckpt_path={quoted(cfg.ckpt_path)}"]
-    keep_config(run_dir, cfg, words)  # before the data are read, which takes its time
-    write_status(run_dir, "running", epoch=0, epochs=cfg.trainer.max_epochs)
-    return words
 
 
 def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
@@ -131,6 +63,7 @@ def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
     if "weights" in cfg.model:
         cfg.model.weights = None
     OmegaConf.set_struct(cfg, False)
+    make_absolute(cfg)
     if elsewhere:
         _follow_root(cfg)
     elif "SYNTHETIC" in str(read_json(record)["data"]["source"]):
@@ -187,20 +120,19 @@ def _change_source(cfg: DictConfig, target: str) -> None:
     cfg.data = {"_target_": target, **kept}
 
 
-def with_todays_keys(cfg: DictConfig, overrides: list[str]) -> DictConfig:
+def with_todays_keys(cfg: DictConfig, today: DictConfig | None) -> DictConfig:
     """Add to the config of a run the keys that the code has come to need since, at their defaults.
 
     Args:
         cfg: The config of a run; every value of it stays.
-        overrides: What it was composed from.
+        today: What composes today from the same words; ``None`` if nothing does.
 
     Returns:
-        The config to run; what ``conf`` has come to say otherwise since is printed and not used.
+        The config to run; what ``conf`` says otherwise today is printed and not used.
     """
-    today = still_composed(overrides)
     if today is None:
         return cfg
-    whole = OmegaConf.merge(today, cfg)
+    whole = OmegaConf.create(_completed(OmegaConf.to_container(cfg), OmegaConf.to_container(today)))
     assert isinstance(whole, DictConfig)
     now, then = (
         OmegaConf.to_yaml(OmegaConf.create(one), sort_keys=True)
@@ -210,6 +142,13 @@ def with_todays_keys(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         changed = [line.strip() for line in then.splitlines() if line not in now.splitlines()]
         print(f"note: conf says otherwise today; used as it was then: {'; '.join(changed)}")
     return whole
+
+
+def _completed(kept: Any, today: Any) -> Any:
+    """What was kept, with the keys of today that it lacks; an object of another kind lacks none."""
+    if not isinstance(kept, dict) or not isinstance(today, dict) or kept.get("_target_") != today.get("_target_"):
+        return kept
+    return today | {key: _completed(value, today.get(key)) for key, value in kept.items()}
 
 
 def _followed(today: Any, whole: Any, key: str = "") -> Any:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from bloodcell.common.files import write_json
+from bloodcell.common.files import read_json, write_json
 from bloodcell.config.compose import resolve
 from bloodcell.tracking.manifest import manifest
 from bloodcell.tracking.status import write_status
 from bloodcell.training import rules
+from bloodcell.training.place import begins, clear
 from bloodcell.training.restore import find_checkpoint, keep_config, seen_before
 
 if TYPE_CHECKING:  # torch takes seconds to import: what is refused by its words must not wait for it
@@ -73,12 +74,14 @@ def train(
     classifier.seen = about.seen.tensors()
     collector, sharing = Collector(), ShareProcessor()
     trainer = make_trainer(cfg, data, about, run_dir, [collector, sharing, *callbacks], graph=varied is None)
-    checks.check_before_fit(cfg, trainer, data, about, run_dir)
+    checks.check_before_fit(cfg, trainer, classifier, data, about, run_dir)
     record = record_of(cfg, data, about, trainer)
+    if cfg.lr_find and cfg.ckpt_path is not None:
+        record["lr_found"] = found_before(run_dir)
     with begun(run_dir, composed, overrides, record, trainer, started):
         if trainer.is_global_zero:
             announce(about, run_dir, arithmetic)
-        if cfg.lr_find:
+        if cfg.lr_find and cfg.ckpt_path is None:
             record["lr_found"] = find_lr(trainer, classifier, data)
         trainer.fit(classifier, data, ckpt_path=cfg.ckpt_path, weights_only=True)
         if not trainer.is_global_zero:
@@ -113,6 +116,8 @@ def begun(
         start: When the run was started, by ``time.perf_counter``.
     """
     if trainer.is_global_zero:
+        if begins(cfg, run_dir):
+            clear(run_dir)  # what an earlier attempt left
         keep_config(run_dir, cfg, overrides)
         write_json(run_dir / "manifest.json", record)
         write_status(run_dir, "running", epoch=0, epochs=trainer.max_epochs)
@@ -140,6 +145,13 @@ def result_of(
         return not_measured(checkpoint, probed)
     tester = alone(cfg, trainer, collector)
     return measure(tester, classifier, data, collector, checkpoint, validate=data.split.choice, test=cfg.test)
+
+
+def found_before(run_dir: Path) -> float | None:
+    """Return the learning rate that a run which is resumed had found."""
+    path = run_dir / "manifest.json"
+    found: float | None = read_json(path).get("lr_found") if path.is_file() else None
+    return found
 
 
 def find_lr(trainer: "L.Trainer", classifier: "CellClassifier", data: "CellImages") -> float | None:

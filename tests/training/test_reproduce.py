@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from bloodcell import reproduce
+from bloodcell.config.compose import composed
 from bloodcell.tracking.reader import read_runs
 from bloodcell.tracking.save import save_evidence
+from bloodcell.training import machine
 from tests.helpers import metrics_of
 
 Train = Callable[..., Path]
@@ -98,6 +101,40 @@ def test_what_differs_is_named(
     assert "before 1.0" in why
     assert "before abc with changes that were not committed" in why
     assert f"error: RUN={old}: expected every share within 0.05" in shown.err
+
+
+def test_a_run_is_made_again_with_its_own_threads(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    manifest = json.loads((run / "manifest.json").read_text())
+    mine = torch.get_num_threads()
+    manifest["hardware"]["threads"] = mine + 1
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    again(monkeypatch, run)
+    assert f"as it was made then: {mine + 1} threads" in capsys.readouterr().out
+    (new,) = tmp_path.glob("runs/reproduce/*/*/manifest.json")
+    assert json.loads(new.read_text())["hardware"]["threads"] == mine + 1
+    assert torch.get_num_threads() == mine
+
+
+@pytest.mark.parametrize(
+    ("threads", "precision", "expected"),
+    [
+        (None, None, (None, None)),
+        (10**9, "7", (None, None)),
+        ("two", "16-mixed", (None, None)),  # not on a CPU
+        (-1, ["bf16-mixed"], (None, None)),
+        (99, "32-true", (99, "32-true")),
+    ],
+)
+def test_conditions_are_taken_where_they_can_be_had(
+    monkeypatch: pytest.MonkeyPatch, threads: object, precision: object, expected: tuple[object, object]
+) -> None:
+    monkeypatch.setattr(machine, "choose_precision", lambda _: ("bf16-mixed", "as on another machine"))
+    before = {"hardware": {"threads": threads}, "precision": precision}
+    assert reproduce.conditions(before, composed(["trainer.precision=auto"])) == expected
+    assert reproduce.conditions(before, composed(["trainer.precision=bf16-mixed"])) == (expected[0], None)
 
 
 @pytest.mark.parametrize("words", [[], ["quickstart", "--run", "runs/x"]])
