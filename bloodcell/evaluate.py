@@ -57,8 +57,7 @@ def evaluate(
     data = make_data(cfg, trained_on=trained_classes(path))
     check_trained_on(path, data)
     about = describe(data, seen_by(run_dir, path), training=False)
-    elsewhere = any(word.startswith(("data.root=", "data.table=")) for word in overrides)
-    changed = "" if elsewhere else others_than_before(run_dir, about.fingerprint)
+    changed = others_than_before(run_dir, overrides, about.fingerprint)
     about = replace(about, caveat="; ".join(filter(None, [changed, about.caveat])))
     if (overrides or changed) and images == "test" and not allow_leak:
         check_clean(about, " ".join(overrides) or str(run_dir), "--allow-leak")
@@ -86,12 +85,12 @@ def evaluate(
     return result.metrics
 
 
-def others_than_before(run_dir: Path, fingerprint: str) -> str:
-    """Say that a run's folder holds other images today; empty if it does not."""
+def others_than_before(run_dir: Path, overrides: list[str], fingerprint: str) -> str:
+    """Say that a run's folder holds other images today; empty if it does not, or another one is asked for."""
     from bloodcell.common.files import read_json
 
     before = str(read_json(run_dir / "manifest.json")["data"]["fingerprint"])
-    if before == fingerprint:
+    if before == fingerprint or any(word.startswith(("data.root=", "data.table=")) for word in overrides):
         return ""
     return (
         f"these are not the images that the run was made on (fingerprint {before[:12]} then, {fingerprint[:12]} now): "

@@ -107,7 +107,7 @@ def describe(data: CellImages, before: Seen = NOTHING, *, training: bool = True)
     beside = {name: found[name] for name in index.file[~index.published].tolist()}
     if split.protocol in ("grouped", "official_strict") and data.lineage is not None:
         check_hashes(found, data.lineage)
-    published = fingerprint(index, found)
+    published = fingerprint_of_images(index, found)
     known = identities(data, found, published)
     own = known.seen(split.learnt) if training else NOTHING
     seen, test = own | before, known.seen(split.test)
@@ -136,7 +136,7 @@ def describe(data: CellImages, before: Seen = NOTHING, *, training: bool = True)
     )
 
 
-def fingerprint(index: Index, digests: Mapping[str, str] | None = None) -> str:
+def fingerprint_of_images(index: Index, digests: Mapping[str, str] | None = None) -> str:
     """SHA-256 over the published images of an index, which names and bytes settle.
 
     Args:

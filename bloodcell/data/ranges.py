@@ -35,9 +35,21 @@ def check_data(reader: str, values: Mapping[str, Any]) -> None:
         check_fold(values["fold"], values["folds"])
     if values.get("group_pattern") is not None:
         check_pattern(values["group_pattern"])
+
+
+def check_places(reader: str, values: Mapping[str, Any]) -> None:
+    """Stop if what ``data`` names is not there.
+
+    Args:
+        reader: As of :func:`check_data`.
+        values: All of its keys.
+
+    Raises:
+        InputError: Naming the key or the place.
+    """
     if reader == "Folder":
         require_folder(Path(values["root"]))
-    elif reader in PROTOCOLS and "root" in values:
+    elif reader in PROTOCOLS:
         locate(values["root"])
     for key, below in (("table", values.get("root")), ("lineage", None)):
         path = values.get(key)

@@ -15,7 +15,7 @@ from bloodcell.model.weights import read_checkpoint
 from bloodcell.tracking.reader import flat
 from bloodcell.tracking.status import is_inside
 from bloodcell.training.devices import check_processes
-from bloodcell.training.reuse import check_images
+from bloodcell.training.reuse import check_made_on
 
 
 def check_before_fit(
@@ -37,7 +37,7 @@ def check_before_fit(
         check_trained_on(Path(cfg.ckpt_path), data)
         check_continues(Path(cfg.ckpt_path), cfg, classifier)
     anew = "give those images again, or start a new run with ckpt_path=.../checkpoints/last.ckpt"
-    check_images(run_dir, about.source, about.fingerprint, anew)
+    check_made_on(run_dir, about.source, about.fingerprint, anew)
     if cfg.ckpt_path is not None and is_inside(run_dir, Path(cfg.ckpt_path)):
         check_same_split(Path(cfg.ckpt_path), about, run_dir)
     if about.inherited and not cfg.get("allow_leak", False):

@@ -34,7 +34,7 @@ def check_same_images(run_dir: Path, cfg: DictConfig) -> None:
     except InputError as error:
         print(f"note: {run_dir.name} is taken as it is, its images cannot be compared: {error}", flush=True)
         return
-    check_images(
+    check_made_on(
         run_dir, source, fingerprint, "give those again, or train in another place (name=..., hydra.sweep.dir=...)"
     )
 
@@ -49,14 +49,14 @@ def images_of(data: str) -> tuple[str, str]:
     Returns:
         The name and the fingerprint of the set.
     """
-    from bloodcell.data.describe import fingerprint
+    from bloodcell.data.describe import fingerprint_of_images
     from bloodcell.training.assemble import find_data
 
     found = find_data(OmegaConf.create({"data": OmegaConf.create(data)}))
-    return found.source, fingerprint(found.index)
+    return found.source, fingerprint_of_images(found.index)
 
 
-def check_images(run_dir: Path, source: str, fingerprint: str, fix: str) -> None:
+def check_made_on(run_dir: Path, source: str, fingerprint: str, fix: str) -> None:
     """Stop if a run was made on other images.
 
     Args:

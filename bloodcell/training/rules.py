@@ -9,7 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from bloodcell.common.errors import InputError, Rule, check_rules, is_number, is_whole
 from bloodcell.config.compose import direction
-from bloodcell.data.ranges import check_data, check_scaling, check_view
+from bloodcell.data.ranges import check_data, check_places, check_scaling, check_view
 
 # torch keeps 32 bits of a seed on the CPU, and NumPy takes no more.
 SEEDS = 2**32 - 1
@@ -38,7 +38,9 @@ def check_values(cfg: DictConfig) -> None:
             check_view(**cfg.data.augment)
         except TypeError as error:
             raise InputError("data.augment", expected="its own keys", got=str(error), fix="correct the key") from error
-    check_data(str(cfg.data.get("_target_")).rpartition(".")[2], _of_data(cfg.data))
+    reader, values = str(cfg.data.get("_target_")).rpartition(".")[2], _of_data(cfg.data)
+    check_data(reader, values)
+    check_places(reader, values)
     check_scaling(cfg.data.get("mean"), cfg.data.get("std"))
     weights = cfg.model.get("weights")
     for key, value in (

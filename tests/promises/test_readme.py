@@ -1,7 +1,10 @@
 """What the READMEs name is there: links, make targets, commands, files, choices of conf, imports."""
 
+import argparse
 import importlib
 import re
+import shlex
+import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
@@ -11,6 +14,7 @@ from types import ModuleType
 import pytest
 
 from bloodcell.common.env import CHECKOUT, CONF
+from bloodcell.config.compose import arranged, composed, options_of, parsed
 from tests.helpers import metrics_of
 
 PAGES = sorted(
@@ -123,3 +127,54 @@ def test_the_examples_of_a_net_and_a_data_set_train(
     words = ("data=my_cells", f"data.root={cells}", "data.image_size=[32,32]", "model=my_net", "model.width=4")
     run = train("trainer.max_epochs=1", base=("--config-dir", str(tmp_path / "conf"), *words))
     assert metrics_of(run)["protocol"] == "folder"
+
+
+class UnderstoodError(Exception):
+    """Raised where a command would begin to work."""
+
+
+def commands_of(page: Path) -> list[str]:
+    """Every line of a code block that runs make or one of our modules."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    typed = [line.strip() for line in "\n".join(blocks).splitlines()]
+    return [line for line in typed if re.match(r"make [a-z-]+( |$)|python -m bloodcell\.", line)]
+
+
+def words_of(line: str) -> list[str]:
+    """The module and words that a command ends up with: a shell and make have read the line and done nothing."""
+    if line.startswith("make "):
+        dry = line.replace("make ", "make --dry-run ", 1)
+        done = subprocess.run(["bash", "-c", dry], cwd=CHECKOUT, capture_output=True, text=True)
+        assert done.returncode == 0, (line, done.stderr)
+        line = next((one for one in done.stdout.splitlines()[::-1] if "-m bloodcell." in one), "")
+    words = shlex.split(line.partition("-m bloodcell.")[2], comments=True)
+    return [word for word in words if word != "..."]  # of an example: and so on
+
+
+def first_of(word: str) -> str:
+    """An override, with the first value of a grid."""
+    one = parsed(word)
+    return f"{one.key_or_group}={next(one.sweep_iterator())}" if one.is_sweep_override() else word
+
+
+def and_no_more(read: Callable[..., object]) -> Callable[..., None]:
+    """Read the command line and stop there."""
+
+    def understood(*words: object) -> None:
+        read(*words)
+        raise UnderstoodError
+
+    return understood
+
+
+@each_page_of_today
+def test_every_command_is_understood_as_it_is_typed(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("parse_args", "parse_intermixed_args"):
+        monkeypatch.setattr(argparse.ArgumentParser, name, and_no_more(getattr(argparse.ArgumentParser, name)))
+    for name, *words in filter(None, map(words_of, commands_of(page))):
+        if name in ("train", "audit"):
+            composed([first_of(word) for word in arranged(words) if word not in options_of(words)])
+            continue
+        monkeypatch.setattr(sys, "argv", [name, *words])
+        with pytest.raises(UnderstoodError):
+            importlib.import_module(f"bloodcell.{name}").main()

@@ -11,7 +11,7 @@ from bloodcell.data.external import absent
 from bloodcell.data.groups import groups_by_pattern, with_groups
 from bloodcell.data.index import Index, index_tree
 from bloodcell.data.layout import check_levels, pass_over_neighbours, subset_folders
-from bloodcell.data.ranges import check_data
+from bloodcell.data.ranges import check_data, require_folder
 from bloodcell.data.splits import Split, all_test, check_every_class_is_learnt, folder_split, grouped_split
 from bloodcell.data.table import Table, find_table, index_table, of_images, read_table, with_subsets
 from bloodcell.data.tree import Tree, walk
@@ -61,6 +61,7 @@ class Folder(CellImages):
     def find(self, others: list[str] | None = None) -> tuple[Index, Split]:
         """Index the folder, name its groups, and split it by its protocol."""
         root = Path(self.root)
+        require_folder(root)
         tree = walk(root)
         table = of_images(read_table(find_table(self.table, root)), tree) if self.table else None
         index = self._with_groups(self._index(tree, table, others), table)
