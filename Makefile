@@ -20,7 +20,7 @@ PORT ?= 6006
 LOGDIR ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict export net doubts ladder lineage crops reproduce report runs tensorboard lint format lock test test-all clean
+.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict explain count export net doubts ladder lineage crops reproduce report runs tensorboard lint format lock test test-all clean
 
 help:
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,12 @@ evaluate: $(READY)  ## Test the net of a finished run again; RUN=runs/... ARGS="
 
 predict: $(READY)  ## Answer for new pictures; IMAGES=folder (or a zip, a glob) MODEL=runs/... ARGS="--out table.csv"
 	$(BIN)/python -m bloodcell.predict $(IMAGES) $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+
+explain: $(READY)  ## Show what answers rest on, with two numbers that tell; IMAGES=folder ARGS="--method occlusion"
+	$(BIN)/python -m bloodcell.explain $(IMAGES) $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+
+count: $(READY)  ## Count the cells of each class in pictures, with intervals; IMAGES=folder MODEL=runs/...
+	$(BIN)/python -m bloodcell.count $(IMAGES) $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
 export: $(READY)  ## Make one file of a run, with a card and with doubt; RUN=runs/... ARGS="--to onnx"
 	$(BIN)/python -m bloodcell.export $(RUN) $(ARGS)

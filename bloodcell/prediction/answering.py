@@ -12,7 +12,7 @@ from bloodcell.common.console import counted, progress_bar
 from bloodcell.common.errors import InputError
 from bloodcell.evidence.intervals import Estimate
 from bloodcell.evidence.scores import score
-from bloodcell.prediction.answers_file import AnswersFile
+from bloodcell.prediction.answers_file import AnswersFile, table_rows
 from bloodcell.prediction.inputs import STDIN, check_words, find_pictures
 from bloodcell.prediction.predictor import BATCH, UNREADABLE, CellAnswer, Predictor
 
@@ -81,13 +81,13 @@ def answer_pictures(predictor: Predictor, words: Sequence[str], out: Path) -> Ou
         raise InputError(
             str(out), expected="a file that can be written", got=error.strerror or str(error), fix="give another --out"
         ) from error
-    return outcome_of(table, predictor)
+    return outcome_of(out, predictor)
 
 
-def outcome_of(table: AnswersFile, predictor: Predictor) -> Outcome:
+def outcome_of(path: Path, predictor: Predictor) -> Outcome:
     """Read a finished table once, and say what is in it."""
     found, labelled = Outcome(), _Labelled(predictor.classes)
-    for row in table.rows():
+    for row in table_rows(path):
         if not row["class"]:
             found.unreadable += row["reason"].startswith(UNREADABLE)
             found.empty += not row["reason"].startswith(UNREADABLE)

@@ -72,11 +72,6 @@ class AnswersFile:
             os.fsync(file.fileno())
         self.part.replace(self.path)
 
-    def rows(self) -> Iterator[dict[str, str]]:
-        """Read the finished table, a row at a time."""
-        with self.path.open(encoding="utf-8", newline="") as file:
-            yield from csv.DictReader(file)
-
     def _write(self, lines: Iterable[Sequence[str]]) -> None:
         with self.part.open("ab") as file:
             file.write(_encoded(lines))
@@ -97,6 +92,12 @@ class AnswersFile:
                     return end, chain([picture], pictures)
                 end = stop
         return end, pictures
+
+
+def table_rows(path: Path) -> Iterator[dict[str, str]]:
+    """Read a finished table, a row at a time."""
+    with path.open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)
 
 
 def _ends(file: BinaryIO) -> Iterator[tuple[str, int]]:

@@ -21,7 +21,7 @@ from bloodcell.data.crops.cut import Crop, crop_cell
 from bloodcell.data.crops.finder import find_cells
 from bloodcell.data.decode import decoded, reason
 from bloodcell.data.micrographs import PHOTOGRAPH_SIZE, as_copy, brightened
-from bloodcell.data.pixels import squeezed
+from bloodcell.data.pixels import squeezed as pixels_of
 from bloodcell.data.seen import Recogniser
 from bloodcell.evidence.doubt import classes_left
 from bloodcell.evidence.intervals import Floats
@@ -156,20 +156,21 @@ class Predictor:
     def outputs(self, looked_at: Sequence[Pixels]) -> tuple[Floats, Floats]:
         """Give probabilities, shape (N, classes), and features, shape (N, D), of what the net looks at, a cell each."""
         parts = [looked_at[first : first + BATCH] for first in range(0, len(looked_at), BATCH)]
-        batches = ([self._squeezed(Image.fromarray(one)) for one in part] for part in parts)
+        batches = ([self.squeezed(Image.fromarray(one)) for one in part] for part in parts)
         found = [self.trained.outputs(torch.stack(batch)) for batch in batches]
         probabilities, features = (np.concatenate(each) for each in zip(*found, strict=True))
         return probabilities, features
 
     def _cells(self, name: str, digest: str, image: Image.Image) -> _Opened:
         views = self.views(image)
-        pixels = [self._squeezed(view) for _, view in views]
+        pixels = [self.squeezed(view) for _, view in views]
         return _Opened(name, digest, [box for box, _ in views], pixels, "" if views else "no white cell found")
 
-    def _squeezed(self, view: Image.Image) -> Tensor:
+    def squeezed(self, view: Image.Image) -> Tensor:
+        """Resize what the net looks at to its size; uint8, shape (3, H, W)."""
         preparation = self.trained.card.preparation
         whole = preparation.view == "field" and preparation.reduce and (view.height, view.width) == PHOTOGRAPH_SIZE
-        return squeezed(as_copy(view) if whole else view, preparation.image_size)
+        return pixels_of(as_copy(view) if whole else view, preparation.image_size)
 
     def _answer(self, opened: list[_Opened]) -> Iterator[list[CellAnswer]]:
         pixels = [one for picture in opened for one in picture.pixels]

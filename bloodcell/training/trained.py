@@ -94,6 +94,12 @@ class TrainedNet:
         """SHA-256 of the file that the weights are in."""
         return hashlib.sha256(Path(self.name).read_bytes()).hexdigest()
 
+    def images(self, pixels: Tensor) -> Tensor:
+        """Scale bytes as the net takes them; float32, shape (N, 3, H, W)."""
+        scale = scaling(self.card.preparation.mean, self.card.preparation.std)
+        scaled: Tensor = scale(pixels).contiguous(memory_format=torch.channels_last)
+        return scaled
+
     def outputs(self, pixels: Tensor) -> tuple[Floats, Floats]:
         """Answer a batch.
 
@@ -103,10 +109,8 @@ class TrainedNet:
         Returns:
             Calibrated probabilities, shape (N, classes), and features, shape (N, D), both float64.
         """
-        scale = scaling(self.card.preparation.mean, self.card.preparation.std)
         with torch.inference_mode():
-            images = scale(pixels).contiguous(memory_format=torch.channels_last)
-            logits, features = logits_and_features(self.net, images)
+            logits, features = logits_and_features(self.net, self.images(pixels))
             probabilities = logits.float().softmax(dim=1).double().numpy()
         return apply_temperature(probabilities, self.card.temperature), features.numpy().astype(np.float64)
 

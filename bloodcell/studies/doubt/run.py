@@ -3,12 +3,11 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
 from sklearn.covariance import ledoit_wolf
-from sklearn.metrics import roc_auc_score
 
 from bloodcell.common.console import progress_bar
 from bloodcell.common.errors import InputError
@@ -20,11 +19,13 @@ from bloodcell.evidence.intervals import Floats, Ints, share_interval, wilson
 from bloodcell.prediction.inputs import find_pictures
 from bloodcell.prediction.predictor import Predictor
 from bloodcell.studies.doubt.strange import made_pictures
+from bloodcell.tracking.save import portable
 from bloodcell.training.publish import HeldOut, fold_runs, held_out, learnt_cells, opened_with_data
 from bloodcell.training.trained import TrainedNet
 
 MOST = 100  # pictures of a set
 RESAMPLES = 500
+SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 OURS, MAHALANOBIS, PROBABILITY = "fifth neighbour", "Mahalanobis", "1 - highest probability"
 
 
@@ -61,7 +62,9 @@ def run(folder: Path, sets: Mapping[str, Path], out: Path) -> None:
             found["sets"][name] = _of_set(folds, pictures)
     manifest = read_json(fold_runs(folder)[0] / "manifest.json")
     write_json(out / "doubt.json", found)
-    write_json(out / "manifest.json", {**manifest, "command": [Path(sys.argv[0]).name, *sys.argv[1:]]})
+    # Names alone: where the folders lie says nothing elsewhere.
+    command = [Path(sys.argv[0]).name, "FOLDS", *(f"--set={name}=FOLDER" for name in sets)]
+    write_json(out / "manifest.json", {**portable(manifest), "command": command})
     write_text(out / "doubt.md", table(found))
     print(table(found))
 
@@ -138,7 +141,14 @@ def _areas(own: Floats, strange: Floats) -> Floats:
     draws = [(own, strange)] + [
         (rng.choice(own, len(own)), rng.choice(strange, len(strange))) for _ in range(RESAMPLES)
     ]
-    return np.array([roc_auc_score([0] * len(a) + [1] * len(b), np.concatenate([a, b])) for a, b in draws])
+    return np.array([_area(*draw) for draw in draws])
+
+
+def _area(own: Floats, strange: Floats) -> float:
+    """Area under the ROC curve: how often a strange picture is doubted more than a cell, ties half (Mann-Whitney)."""
+    ordered = np.sort(own)
+    below, up_to = (np.searchsorted(ordered, strange, side=side) for side in SIDES)
+    return float((below + up_to).mean() / 2 / len(own))
 
 
 def _of_cells(folds: Sequence[Fold]) -> dict[str, Any]:

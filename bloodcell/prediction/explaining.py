@@ -1,0 +1,163 @@
+"""Pictures of what an answer rests on, each with two numbers that say whether to believe it."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from PIL import Image, ImageDraw
+from scipy.stats import spearmanr
+
+from bloodcell.common.console import progress_bar
+from bloodcell.common.errors import InputError
+from bloodcell.common.files import replacing, write_csv, write_json
+from bloodcell.data.crops.finder import find_cells
+from bloodcell.data.decode import open_picture
+from bloodcell.data.micrographs import Pixels
+from bloodcell.evidence.intervals import Bools, Floats
+from bloodcell.model.attribution import Method, attribute, randomised
+from bloodcell.prediction.inputs import check_words, find_pictures
+from bloodcell.prediction.predictor import Box, Predictor
+
+SHOWN = 320  # height of what is drawn, in pixels
+MOST_DRAWN = 200  # pictures; the numbers are of all
+HEADER = ["file", "class", "probability", "share_in_cell", "chance", "alike_when_randomised", "drawn"]
+
+
+class Explained(NamedTuple):
+    """A map with its two numbers.
+
+    Attributes:
+        share: Share of the attribution within the white cell's box; ``None`` where no cell is found or the map is
+            empty.
+        chance: Share of the area that the box has: what a map without knowledge would give.
+        alike: Rank correlation (Spearman) with the map of the same net with random weights: near 1 the map shows the
+            picture and not what was learnt; ``None`` where either is constant.
+        drawn: The picture, the map over it.
+    """
+
+    name: str
+    answer: str
+    probability: float
+    share: float | None
+    chance: float | None
+    alike: float | None
+    drawn: Image.Image
+
+
+def explain_pictures(predictor: Predictor, words: Sequence[str], method: Method, out: Path) -> dict[str, Any]:
+    """Explain the answers for pictures.
+
+    Args:
+        predictor: The net.
+        words: As of :func:`bloodcell.prediction.inputs.find_pictures`.
+        method: Of :mod:`bloodcell.model.attribution`.
+        out: Folder for the pictures, ``explained.csv`` and ``explained.json``.
+
+    Returns:
+        Means of the two numbers, as in ``explained.json``.
+
+    Raises:
+        InputError: If there are no pictures, or one cannot be read.
+    """
+    check_words(words)
+    rows: list[list[object]] = []
+    with progress_bar("pictures") as progress:
+        for picture in progress.track(list(find_pictures(words)), description="explaining"):
+            for one in explained(predictor, open_picture(picture.name), picture.name, method):
+                drawn = f"{len(rows):04d}-{Path(one.name).stem[:60]}.png" if len(rows) < MOST_DRAWN else ""
+                if drawn:
+                    with replacing(out / drawn) as file:
+                        one.drawn.save(file, "PNG")
+                rows.append([one.name, one.answer, one.probability, one.share, one.chance, one.alike, drawn])
+    if not rows:
+        raise InputError(" ".join(words), expected="pictures with cells", got="none", fix="check the folder")
+    numbers = np.array([[np.nan if value is None else value for value in row[3:6]] for row in rows], dtype=np.float64)
+    write_csv(out / "explained.csv", HEADER, ([_text(value) for value in row] for row in rows))
+    found = {"method": method, "cells": len(rows), **_means(numbers)}
+    write_json(out / "explained.json", found)
+    return found
+
+
+def explained(predictor: Predictor, image: Image.Image, name: str, method: Method) -> Iterator[Explained]:
+    """Explain the answer for each cell of a picture."""
+    net, classes = predictor.trained.net, predictor.classes
+    for box, view in predictor.views(image):
+        images = predictor.trained.images(predictor.squeezed(view)[None])
+        with torch.no_grad():
+            shares = net(images).softmax(dim=1)[0]
+        target = shares.argmax()[None]
+        heat = attribute(net, images, target, method)[0].numpy().astype(np.float64)
+        blind = attribute(randomised(net), images, target, method)[0].numpy().astype(np.float64)
+        cell = _cell_in_view(predictor, view, box, heat.shape)
+        inside = cell if cell is not None and heat.sum() > 0 else None
+        yield Explained(
+            name=name,
+            answer=classes[int(target)],
+            probability=float(shares.max()),
+            share=None if inside is None else float(heat[inside].sum() / heat.sum()),
+            chance=None if inside is None else float(inside.mean()),
+            alike=float(spearmanr(heat.ravel(), blind.ravel())[0]) if np.ptp(heat) > 0 < np.ptp(blind) else None,
+            drawn=_drawn(view, heat, cell),
+        )
+
+
+def _cell_in_view(predictor: Predictor, view: Image.Image, box: Box, shape: tuple[int, ...]) -> Bools | None:
+    """Which pixels of a map lie in the box of the white cell; ``None`` where none is found."""
+    if predictor.trained.card.preparation.view == "crop":  # the middle of the box is the middle of the crop
+        width, height = box[2] - box[0], box[3] - box[1]
+        left, top = (view.width - width) / 2, (view.height - height) / 2
+        edges = (left, top, left + width, top + height)
+    else:
+        found = find_cells(np.asarray(view))
+        if not found:
+            return None
+        edges = found[0][:4]
+    inside = np.zeros(shape, dtype=bool)
+    left, right = (max(0, round(edge * shape[1] / view.width)) for edge in (edges[0], edges[2]))
+    top, bottom = (max(0, round(edge * shape[0] / view.height)) for edge in (edges[1], edges[3]))
+    inside[top:bottom, left:right] = True
+    return inside if inside.any() else None
+
+
+def _drawn(view: Image.Image, heat: Floats, cell: Bools | None) -> Image.Image:
+    """The picture, and the map over it with the box of the cell, side by side."""
+    width = round(view.width * SHOWN / view.height)
+    picture = view.resize((width, SHOWN), Image.Resampling.BICUBIC)
+    scaled = heat / heat.max() if heat.max() > 0 else heat
+    small = Image.fromarray((255 * scaled).astype(np.uint8))
+    share = np.asarray(small.resize((width, SHOWN), Image.Resampling.BILINEAR)).astype(np.float64) / 255
+    colours = 255 * colormaps["inferno"](share)[..., :3]
+    grey = np.asarray(picture.convert("L").convert("RGB"), dtype=np.float64)
+    mixed: Pixels = (0.45 * grey + 0.55 * colours).astype(np.uint8)
+    over = Image.fromarray(mixed)
+    if cell is not None:
+        rows, columns = np.flatnonzero(cell.any(axis=1)), np.flatnonzero(cell.any(axis=0))
+        tall, wide = SHOWN / cell.shape[0], width / cell.shape[1]
+        corners = (columns[0] * wide, rows[0] * tall, (columns[-1] + 1) * wide - 1, (rows[-1] + 1) * tall - 1)
+        ImageDraw.Draw(over).rectangle(corners, outline="white", width=2)
+    both = Image.new("RGB", (2 * width + 8, SHOWN), "white")
+    both.paste(picture, (0, 0))
+    both.paste(over, (width + 8, 0))
+    return both
+
+
+def _means(numbers: Floats) -> dict[str, float | int]:
+    located = numbers[~np.isnan(numbers[:, 0])]
+    alike = numbers[~np.isnan(numbers[:, 2]), 2]
+    return {
+        "cells located": len(located),
+        "share of the attribution in the cell": float(located[:, 0].mean()) if len(located) else float("nan"),
+        "share of the area": float(located[:, 1].mean()) if len(located) else float("nan"),
+        "cells where it is more than chance": float((located[:, 0] > located[:, 1]).mean())
+        if len(located)
+        else float("nan"),
+        "rank correlation with a net of random weights": float(alike.mean()) if len(alike) else float("nan"),
+    }
+
+
+def _text(value: object) -> str:
+    text = "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"'{text}" if text[:1] in ("=", "+", "@") else text

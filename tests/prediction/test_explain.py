@@ -1,0 +1,66 @@
+"""``python -m bloodcell.explain``: maps show where an answer comes from, and a blind net shows something else."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from bloodcell.common.files import read_csv, read_json
+from bloodcell.model.attribution import METHODS, Method, attribute, randomised
+
+pytest.importorskip("captum")
+
+
+class Corner(nn.Module):
+    """Two classes; the second is the redness of the upper left quarter, and of nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(3, 1, 1, bias=False)
+        nn.init.zeros_(self.look.weight).data[0, 0] = 1
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        corner = torch.zeros_like(images)
+        corner[:, :, :16, :16] = images[:, :, :16, :16]
+        red = self.look(corner).mean(dim=(1, 2, 3))
+        return torch.stack([torch.zeros_like(red), red], dim=1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_map_shows_where_an_answer_comes_from(method: Method) -> None:
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    maps = attribute(Corner(), images, torch.tensor([1, 1]), method)
+    assert maps.shape == (2, 32, 32)
+    assert bool((maps >= 0).all())
+    assert float(maps[:, :16, :16].sum() / maps.sum()) > 0.9  # occluding patches reach over the edge
+
+
+def test_a_randomised_net_has_the_same_layers_and_other_weights() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2))
+    state = torch.random.get_rng_state()
+    other = randomised(net)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert other.state_dict().keys() == net.state_dict().keys()
+    assert not torch.equal(other[0].weight, net[0].weight)
+    assert torch.equal(other[0].weight, randomised(net)[0].weight)
+
+
+def test_the_command_writes_a_picture_and_the_numbers_of_each_cell(
+    net: Path, cells: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bloodcell.explain import main
+
+    monkeypatch.setattr(
+        sys, "argv", ["explain", str(cells / "val" / "EOSINOPHIL"), "--model", str(net), "--out", "maps"]
+    )
+    main()
+    rows = read_csv(Path("maps/explained.csv"))
+    assert len(rows) == 8
+    for row in rows:
+        assert Image.open(Path("maps") / row["drawn"]).height == 320
+        assert -1 <= float(row["alike_when_randomised"] or 0) <= 1
+    assert read_json(Path("maps/explained.json"))["cells"] == 8
+    assert "method: gradcam" in capsys.readouterr().out
