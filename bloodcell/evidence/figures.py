@@ -16,6 +16,10 @@ from bloodcell.common.files import replacing
 from bloodcell.evidence.calibration import ReliabilityBin
 
 TRAIN_COLOUR, VAL_COLOUR = "#8a5a9e", "#d1495b"
+# Up to so many classes a confusion matrix has its numbers, and names so many of them on each side.
+MANY, NAMES = 24, 50
+# So many classes have a curve of precision and recall, of these styles: colours alone do not tell them apart for all.
+CURVES, STYLES = 10, ("-", "--", "-.", ":")
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -45,6 +49,8 @@ def save(figure: Figure, path: Path) -> npt.NDArray[np.uint8]:
 def confusion_matrix(confusion: Ints, classes: Sequence[str], title: str) -> Figure:
     """Draw a confusion matrix: counts, and the share of each true class as shade and percentage.
 
+    Of many classes the shade alone, in a figure that grows no further, with the names of some.
+
     Args:
         confusion: Counts, rows truth, columns prediction.
         classes: Class names.
@@ -54,17 +60,19 @@ def confusion_matrix(confusion: Ints, classes: Sequence[str], title: str) -> Fig
         The figure.
     """
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    size = 3.2 + 0.85 * len(classes)
+    few = len(classes) <= MANY
+    size = 3.2 + 0.85 * min(len(classes), MANY / 2)
     figure, axes = _figure(size + 0.8, size)
     axes.imshow(shares, cmap="Purples", vmin=0, vmax=1)
-    fontsize = 10 if len(classes) <= 5 else 8
-    for row, column in np.ndindex(*confusion.shape):
+    fontsize = 10 if len(classes) <= 5 else 8 if len(classes) <= MANY / 2 else 5
+    for row, column in np.ndindex(*confusion.shape) if few else ():
         text = f"{confusion[row, column]}\n{shares[row, column]:.0%}"
         shade = "white" if shares[row, column] > 0.55 else "black"
         axes.text(column, row, text, ha="center", va="center", color=shade, fontsize=fontsize)
-    ticks = range(len(classes))
-    axes.set_xticks(ticks, [name.lower() for name in classes], rotation=35, ha="right")
-    axes.set_yticks(ticks, [name.lower() for name in classes])
+    ticks = range(0, len(classes), -(-len(classes) // NAMES))
+    names = [classes[k].lower() for k in ticks]
+    axes.set_xticks(ticks, names, rotation=35 if few else 90, ha="right" if few else "center")
+    axes.set_yticks(ticks, names)
     axes.set(xlabel="predicted", ylabel="true")
     axes.set_title(title, fontsize=10)
     return figure
@@ -125,6 +133,8 @@ def curves(
 def precision_recall(labels: Ints, probabilities: Floats, classes: Sequence[str], title: str) -> Figure:
     """Draw precision against recall of each class, one against the rest, with the average precision.
 
+    Of many classes those with the most images.
+
     Args:
         labels: True class numbers, shape (N,).
         probabilities: Shape (N, classes).
@@ -137,13 +147,15 @@ def precision_recall(labels: Ints, probabilities: Floats, classes: Sequence[str]
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
     figure, axes = _figure(5.6, 4.8)
-    for k, name in enumerate(classes):
-        truth = labels == k
-        if not truth.any():
-            continue
+    counts = np.bincount(labels, minlength=len(classes))
+    shown = np.sort(np.argsort(-counts, kind="stable")[:CURVES])
+    if len(classes) > CURVES:
+        title = f"{title}\nthe {CURVES} of {len(classes):,} classes with the most images"
+    for number, k in enumerate(shown[counts[shown] > 0]):
+        name, truth = classes[k], labels == k
         precision, recall, _ = precision_recall_curve(truth, probabilities[:, k])
         area = average_precision_score(truth, probabilities[:, k])
-        axes.step(recall, precision, where="post", label=f"{name.lower()} (AP {area:.3f})")
+        axes.step(recall, precision, where="post", ls=STYLES[number % 4], label=f"{name.lower()} (AP {area:.3f})")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, loc="lower left", fontsize=9)

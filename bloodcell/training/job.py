@@ -1,6 +1,7 @@
 """A run in its directory: claimed by one process, told in ``status.json`` however it ends."""
 
 import logging
+import shlex
 import signal
 import sys
 import threading
@@ -63,6 +64,9 @@ def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str], *, goes_
                     if not (run_dir / ".hydra" / "overrides.yaml").is_file():
                         keep_config(run_dir, cfg, overrides)
                     record_failure(run_dir, error)
+                    if isinstance(error, KeyboardInterrupt | SystemExit):
+                        word = shlex.quote(f"ckpt_path={run_dir}")
+                        print(f"stopped; to go on: python -m bloodcell.train {word}", file=sys.stderr)
                 raise
             finally:
                 release()

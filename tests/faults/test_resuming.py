@@ -170,7 +170,7 @@ def sends(number: int) -> Callable[..., None]:
     ],
 )
 def test_sigterm_is_said_wherever_it_comes(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
@@ -182,6 +182,7 @@ def test_sigterm_is_said_wherever_it_comes(
     run = newest(tmp_path)
     status = status_of(run)
     assert (status["state"], status["error"]) == ("interrupted", "SIGTERM")
+    assert f"stopped; to go on: python -m bloodcell.train ckpt_path={run}\n" in capsys.readouterr().err
     assert train(f"ckpt_path={run}", base=()) == run
     assert status_of(run)["state"] == "ok"
 

@@ -12,6 +12,7 @@ from PIL import Image, ImageFilter
 
 from bloodcell.audit import main
 from bloodcell.data.kaggle import find_images
+from bloodcell.data.sources.folder import Folder
 from tests.helpers import copy_some
 
 
@@ -86,6 +87,12 @@ def test_a_copy_across_the_split_is_a_leak_unless_it_is_waived(
     assert error.startswith("error: audit: expected no group on two sides, got Yes: 1 of the 6")
     assert "copy.png" in page
     assert page.count("data:image/jpeg") >= 2
+    (groups,) = Path("runs/audit").glob("*/groups.csv")
+    data = Folder(str(clean), table=str(groups), protocol="grouped", folds=3)
+    data.look_up()
+    known = dict(zip(data.index.file.tolist(), data.index.group.tolist(), strict=True))
+    assert known[source.relative_to(clean).as_posix()] == known[target.relative_to(clean).as_posix()]
+    assert len(set(known.values())) == len(known) - 1
     shutil.rmtree("runs")
     code, content, page = audit(monkeypatch, clean, "audit.allow_leak=true")
     assert (code, content["leak_waived"]) == (0, True)

@@ -9,7 +9,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from bloodcell.common.console import progress_bar
-from bloodcell.common.files import write_json, write_text
+from bloodcell.common.files import write_csv, write_json, write_text
 from bloodcell.studies.audit.findings import LEVELS, Audited, Finding, readable
 from bloodcell.studies.audit.findings_page import findings_page
 
@@ -24,7 +24,7 @@ def run_audit(cfg: DictConfig, out: Path) -> list[Finding]:
 
     Args:
         cfg: The composed config (``conf/audit.yaml``).
-        out: Folder for ``audit.html`` and ``audit.json``.
+        out: Folder for ``audit.html``, ``audit.json`` and ``groups.csv``.
 
     Returns:
         The findings, worst first; without a leak that was waived.
@@ -51,7 +51,13 @@ def run_audit(cfg: DictConfig, out: Path) -> list[Finding]:
     }
     write_json(out / "audit.json", content)
     write_text(out / "audit.html", findings_page(content, findings, seen))
+    files = [str(file) for file in data.index.file[seen.rows]]
+    write_csv(out / "groups.csv", ["file", "group"], sorted(zip(files, map(str, seen.group), strict=True)))
     _print_findings(findings, waived)
+    if not seen.known:
+        print(
+            f"groups:  {out / 'groups.csv'} (data.table={out / 'groups.csv'} data.protocol=grouped keeps copies together)"
+        )
     print(f"page:    {out / 'audit.html'}\nnumbers: {out / 'audit.json'}", flush=True)
     return [one for one in findings if not (waived and one.level == "leak")]
 
