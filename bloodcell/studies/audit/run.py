@@ -55,9 +55,8 @@ def run_audit(cfg: DictConfig, out: Path) -> list[Finding]:
     write_csv(out / "groups.csv", ["file", "group"], sorted(zip(files, map(str, seen.group), strict=True)))
     _print_findings(findings, waived)
     if not seen.known:
-        print(
-            f"groups:  {out / 'groups.csv'} (data.table={out / 'groups.csv'} data.protocol=grouped keeps copies together)"
-        )
+        table = out / "groups.csv"
+        print(f"groups:  {table}; data.protocol=grouped data.table={table} keeps copies together")
     print(f"page:    {out / 'audit.html'}\nnumbers: {out / 'audit.json'}", flush=True)
     return [one for one in findings if not (waived and one.level == "leak")]
 
