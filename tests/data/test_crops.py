@@ -1,5 +1,6 @@
 """White cells are found in a field, and cut out of it at its own scale."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,15 @@ import torch
 from PIL import Image
 
 from bloodcell.common.errors import InputError
+from bloodcell.config.instantiate import build
 from bloodcell.data.crops import cut
 from bloodcell.data.crops.cut import Crop, background_of, crop_cell
 from bloodcell.data.crops.finder import find_cells
 from bloodcell.data.describe import describe
 from bloodcell.data.micrographs import Pixels
+from bloodcell.data.sources.blood_cells import BloodCells
 from bloodcell.data.sources.folder import Folder
+from bloodcell.training.restore import read_config
 
 PLASMA, RED, NUCLEUS, CYTOPLASM = (225, 220, 215), (205, 160, 150), (110, 70, 160), (190, 150, 200)
 
@@ -135,5 +139,16 @@ def test_a_net_sees_the_crop(fields: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_makes_no_sense_is_told_in_one_line(fields: Path) -> None:
     with pytest.raises(InputError, match=r"data\.view.*field or crop"):
         Folder(str(fields), view="cell")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"data\.mask.*null with data\.view=crop"):
+        BloodCells(view="crop", mask="background")
     with pytest.raises(InputError, match=r"data\.crop=annotated.*data\.crop=found"):
         Folder(str(fields), protocol="all_test", view="crop", crop="annotated").setup()
+
+
+def test_a_run_on_crops_is_tested_on_crops_of_other_images(fields: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(Path(__file__).parent.parent / "old_runs" / "finished", run)
+    config = run / ".hydra" / "config.yaml"
+    config.write_text(config.read_text().replace("\ndata:\n", "\ndata:\n  view: crop\n  crop_side: 200\n"))
+    data = build(read_config(run, [f"data.root={fields}"]).data, "data")
+    assert data.crop == Crop("found", 200)

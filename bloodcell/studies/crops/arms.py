@@ -15,6 +15,7 @@ from bloodcell.evidence.comparison import group_permutation
 from bloodcell.evidence.intervals import bootstrap_intervals, recall_intervals
 from bloodcell.evidence.pages import markdown_table
 from bloodcell.studies.crops.finding import is_uncut
+from bloodcell.tracking.manifest import manifest
 from bloodcell.tracking.predictions import Predictions, read_folds, write_predictions
 from bloodcell.tracking.save import portable
 
@@ -46,6 +47,7 @@ def write_arms(named: Mapping[str, Path], averaged: Sequence[str], features: Pre
     rows = [_row(name, table) for name, table in arms.items()]
     pairs = [_pair(name, table, rows[0]["arm"], first) for name, table in list(arms.items())[1:]]
     write_json(out / "crops.json", {"classes": list(first.classes), "rows": rows, "against_the_first": pairs})
+    write_json(out / "manifest.json", portable(manifest({}, {})))
     write_text(out / "crops.md", arms_table(rows, pairs, first.classes))
     for name, table in arms.items():
         write_bytes(out / f"{_file_of(name)}.csv.gz", _packed(table))
