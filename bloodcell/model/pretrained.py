@@ -73,6 +73,9 @@ def efficientnet_lite(
     import timm
 
     body = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=num_classes, drop_rate=dropout)
+    head = body.get_submodule("classifier")
+    assert isinstance(head, nn.Linear)
+    head.reset_parameters()  # timm's own start, by the number of classes, makes logits of 5 and more for a few of them
     if weights == "imagenet":
         load_matching(body, _imagenet(body), key="model.weights=imagenet")
     net = nn.Sequential(OrderedDict(rescale=Rescale(mean, std), body=body))

@@ -32,6 +32,12 @@ def test_it_starts_from_imagenet_and_is_restored_without_it(tmp_path: Path) -> N
     net = efficientnet_lite(4, (64, 64), mean=[0.5] * 3, std=[0.25] * 3)
     published = 4_652_008  # with 1,000 classes
     assert sum(one.numel() for one in net.parameters()) == published - 1281 * (1000 - 4)
+    loaded, stored = net.state_dict(), pretrained._imagenet(net.get_submodule("body"))
+    body = {name: loaded[f"body.{name}"] for name in stored}
+    assert [name for name in stored if not torch.equal(body[name], stored[name])] == [
+        "classifier.weight",
+        "classifier.bias",
+    ]
     bare = efficientnet_lite(4, (64, 64), weights=None)
     stem, new = net.state_dict()["body.conv_stem.weight"], bare.state_dict()["body.conv_stem.weight"]
     assert not torch.equal(stem, new)
@@ -40,6 +46,8 @@ def test_it_starts_from_imagenet_and_is_restored_without_it(tmp_path: Path) -> N
     again = efficientnet_lite(4, (64, 64), weights=str(tmp_path / "net.pt"), mean=[0.5] * 3, std=[0.25] * 3).eval()
     images = torch.rand(1, 3, 64, 64)
     assert torch.equal(again(images), net.eval()(images))
+    sure = net.train()(torch.rand(16, 3, 64, 64)).softmax(dim=1).max()
+    assert sure < 0.7  # a new last layer knows nothing yet
 
 
 @needs_weights

@@ -78,7 +78,7 @@ def arms_table(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, A
         "leave out what another seed would change. A cell is cut if the annotator's box comes within two pixels of "
         "the frame.\n\n"
     )
-    against = [f"* {one['arm']}: {one['difference']:+.3f} (p = {one['p']:.3f})" for one in pairs]
+    against = [f"* {one['arm']}: {one['difference']:+.3f} (p {_p(one['p'])})" for one in pairs]
     tail = (
         f"\n\nBalanced accuracy less that of {rows[0]['arm']}, paired over field groups, not corrected for number:\n\n"
     )
@@ -128,6 +128,10 @@ def _packed(table: Predictions) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         write_predictions(Path(folder) / "predictions.csv", table)
         return gzip.compress((Path(folder) / "predictions.csv").read_bytes(), 9, mtime=0)
+
+
+def _p(p: float) -> str:
+    return f"= {p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def _file_of(arm: str) -> str:
