@@ -13,14 +13,21 @@ from bloodcell.studies.ladder.trainings import CNN
 from bloodcell.studies.paper.run import percent_interval
 from bloodcell.studies.paper.stated import CLAIM
 
+# Arms of results/crops that the README shows, under the names that it gives them.
+CROPS = {
+    "found": "small CNN on crops around found cells (one seed)",
+    "features": "84 numbers of those crops, logistic regression",
+    "found + features": "the average of these two",
+}
+
 
 def summary_table(results: Path) -> str:
-    """Set the paper's claim beside ours: the four rows at the top of the README.
+    """Set the paper's claim beside ours: the rows at the top of the README.
 
     The paper tests 250 images of each class, so its accuracy is its balanced accuracy too.
 
     Args:
-        results: Folder with ``paper`` and ``ladder``.
+        results: Folder with ``paper``, ``ladder`` and ``crops``.
 
     Returns:
         Lines of Markdown: balanced accuracy on copies and on originals, with 95 % intervals over field groups.
@@ -41,6 +48,10 @@ def summary_table(results: Path) -> str:
     for rung in ("random", "grouped"):
         scores = [ladder[CNN, rung][view]["balanced_acc"] for view in ("twin", "original")]
         rows.append([CNN, RUNG_NAMES[rung], *(percent_interval(one["mean"], one["interval"]) for one in scores)])
+    arms = {row["arm"]: row["all"]["balanced_acc"] for row in read_json(results / "crops" / "crops.json")["rows"]}
+    for arm, name in CROPS.items():
+        shown = percent_interval(arms[arm]["value"], [arms[arm]["low"], arms[arm]["high"]])
+        rows.append([name, RUNG_NAMES["grouped"], "", shown])
     return markdown_table(["net", "split", "tested on held-out copies", "tested on originals"], rows) + "\n"
 
 
@@ -72,8 +83,10 @@ def _score_cell(record: dict[str, Any], name: str) -> str:
 
 
 def write_readme(readme: Path, results: Path) -> None:
-    """Write the four rows into the README, and the tables of runs, ladder and bench into that of ``results``."""
+    """Write the first rows into the README, and all other tables into that of ``results``."""
     tables = {"results": committed_table(results)}
+    for name in ("finder", "crops"):
+        tables[name] = (results / name / f"{name}.md").read_text(encoding="utf-8")
     if (results / "ladder" / "ladder.md").is_file():
         tables["ladder"] = (results / "ladder" / "ladder.md").read_text(encoding="utf-8")
     if (results / "bench.json").is_file():
