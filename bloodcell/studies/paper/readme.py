@@ -17,7 +17,6 @@ from bloodcell.studies.paper.stated import CLAIM
 CROPS = {
     "found": "small CNN on crops around found cells (one seed)",
     "features": "84 numbers of those crops, logistic regression",
-    "found + features": "the average of these two",
 }
 
 
