@@ -2,9 +2,10 @@
 
 import csv
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -15,6 +16,13 @@ from bloodcell.data.layout import SUBSETS
 from bloodcell.data.tree import UNPRINTABLE, Tree, shown
 
 COLUMNS = ("class", "group", "split")
+# What columns are called elsewhere, in lower case; where two of a kind are there, none is taken.
+ALSO = {
+    "file": ("filename", "file_name", "filepath", "path", "image", "image_path", "image_id", "img"),
+    "class": ("label", "class_name", "category", "diagnosis"),
+    "group": ("patient", "patient_id", "slide", "slide_id", "case", "case_id"),
+    "split": ("subset", "set", "partition"),
+}
 # A million lines of 100 characters.
 MAX_BYTES = 100_000_000
 
@@ -63,7 +71,7 @@ def read_table(path: Path, needs: Sequence[str] = COLUMNS) -> Table:
             header = file.readline()
             file.seek(0)
             lines = csv.reader(file, delimiter=max(",;\t", key=header.count))
-            names = [name.strip().lower() for name in next(lines, [])]
+            names = _known([name.strip().lower() for name in next(lines, [])])
             columns = tuple(name for name in COLUMNS if name in names)
             if "file" not in names or not set(columns) & set(needs):
                 raise ValueError(f"the columns {', '.join(names)}" if any(names) else "no columns")
@@ -88,13 +96,13 @@ def of_images(table: Table, tree: Tree) -> Table:
 
     Returns:
         The table with their paths as they are below the root; its own may have backslashes, a leading ``./`` or
-        accents in the other of Unicode's two ways.
+        accents in the other of Unicode's two ways, or be a name alone, with its ending or without, that one image has.
 
     Raises:
         InputError: If it speaks of a file that is no image below the root, or of one in two ways.
     """
     images = set(tree.files(""))
-    spelled = {} if table.rows.keys() <= images else {_canonical(image): image for image in images}
+    spelled = {} if table.rows.keys() <= images else _spellings(images)
     found: dict[str, Mapping[str, str]] = {}
     unknown = []
     for name, row in table.rows.items():
@@ -153,6 +161,26 @@ def with_subsets(index: Index, table: Table) -> Index:
                 table, "train, val or test for every image", f"{word!r} for {file}", "correct the column split"
             )
     return replace(index, subset=np.array([SUBSETS[word.casefold()] for word in words]))
+
+
+def _known(names: list[str]) -> list[str]:
+    """Column names as they are called here."""
+    found = list(names)
+    for ours, others in ALSO.items():
+        alike = [number for number, name in enumerate(names) if name in others]
+        if ours not in names and len(alike) == 1:
+            found[alike[0]] = ours
+    return found
+
+
+def _spellings(images: set[str]) -> dict[str, str]:
+    """Images by their path in one spelling, and by their name, with and without its ending, where one image has it."""
+    paths = {_canonical(image): image for image in images}
+    found: dict[str, str] = {}
+    for names in ([PurePosixPath(path).stem for path in paths], [PurePosixPath(path).name for path in paths]):
+        counts = Counter(names)
+        found |= {name: image for name, image in zip(names, paths.values(), strict=True) if counts[name] == 1}
+    return found | paths
 
 
 def _canonical(path: str) -> str:

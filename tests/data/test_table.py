@@ -84,6 +84,46 @@ def test_what_office_programs_write_is_read(flat: Path, delimiter: str, mark: st
     assert len(found(flat, table="labels.csv").index) == 12  # found in the root as well
 
 
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("filename,label", "{}.png"),
+        ("Image_ID,Diagnosis,patient_id,subset", "{}"),
+        ("path,class,case,set", "./images/{}.png"),
+        ("diagnosis,file,label", "{}.png"),
+    ],
+)
+def test_columns_and_files_are_known_as_others_call_them(flat: Path, header: str, name: str) -> None:
+    columns = header.lower().split(",")
+    given = {
+        **dict.fromkeys(("filename", "image_id", "path", "file"), lambda number: name.format(number)),
+        **dict.fromkeys(("label", "class"), cell),
+        **dict.fromkeys(("patient_id", "case"), patient),
+        **dict.fromkeys(("subset", "set"), part),
+        "diagnosis": cell,
+    }
+    header = header.replace("diagnosis,file", "remark,file")
+    lines = [",".join(given[column](number) for column in columns) for number in range(12)]
+    write(flat / "x.csv", header, *lines)
+    data = found(flat, table="x.csv")
+    assert by_file(data, "label") == {f"images/{number}.png": number % 2 for number in range(12)}
+    if len(columns) == 4:
+        assert by_file(data, "group")["images/7.png"] == "p3"
+        assert [len(rows) for rows in (data.split.train, data.split.val, data.split.test)] == [4, 4, 4]
+
+
+def test_a_name_that_two_images_have_is_no_image(tmp_path: Path) -> None:
+    for name in ("train/a.png", "test/a.png", "train/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    write(tmp_path / "x.csv", "file,class", "a.png,eos", "b.png,lym")
+    with pytest.raises(InputError, match=r"'a.png': no such image"):
+        found(tmp_path, table="x.csv")
+    write(tmp_path / "x.csv", "file,class", "test/b.png,eos")
+    with pytest.raises(InputError, match=r"'test/b.png': no such image"):
+        found(tmp_path, table="x.csv")
+
+
 def test_a_table_of_groups_or_splits_leaves_the_classes_to_the_folders(tmp_path: Path) -> None:
     root = tmp_path / "set"
     names = [f"{name}/{number}.png" for name in ("eos", "lym") for number in range(6)]
@@ -125,7 +165,8 @@ def test_a_class_without_test_images_is_said(flat: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("image,label\nimages/0.png,eos\n", "got the columns image, label"),
+        ("picture,kind\nimages/0.png,eos\n", "got the columns picture, kind"),
+        ("file,label,diagnosis\nimages/0.png,eos,eos\n", "got the columns file, label, diagnosis"),
         ("file\nimages/0.png\n", "expected a CSV in UTF-8 with the columns file and class or group or split"),
         ("", "got no columns"),
         ("file,class\nimages/0.png,eos\nimages/0.png,lym\n", "got images/0.png twice: eos; lym"),
