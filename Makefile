@@ -20,7 +20,7 @@ PORT ?= 6006
 LOGDIR ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict explain count export net doubts ladder lineage crops reproduce report runs tensorboard lint format lock test test-all clean
+.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict explain count export net doubts ladder lineage crops simulate reproduce report runs tensorboard lint format lock test test-all clean
 
 help:
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,6 +112,9 @@ crops: $(READY)  ## Measure the cell finder, or set nets on crops side by side; 
 
 doubts: $(READY)  ## Measure what the nets of a cross-validation doubt; RUN=runs/shipped/folds ARGS="--set red=/folder"
 	$(BIN)/python -m bloodcell.doubts $(RUN) $(ARGS)
+
+simulate: $(READY)  ## Measure by simulation how often the printed intervals hold the true value
+	$(BIN)/python -m bloodcell.simulate $(ARGS)
 
 report: $(READY)  ## Write the reproduction and the ladder as one page, from results/
 	$(BIN)/python -m bloodcell.report $(ARGS)

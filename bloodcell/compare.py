@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -17,11 +17,17 @@ HELP = """\
 RUNS_A and RUNS_B are run directories, or folders with one run for each fold. Both must have tested the same images.
 Originals are compared where they were tested (one per photograph), else what was tested.
 
-  exact McNemar      photographs that only one of the two predicts correctly, where each was tested once
-  group permutation  whole field groups are exchanged; for balanced accuracy and macro-F1
+  exact McNemar      field groups that only one of the two predicts correctly, where each was tested with one image
+  group permutation  whole field groups are exchanged; for balanced accuracy, macro-F1 and accuracy
 
 Runs of several seeds are several comparisons: compare them one by one, and look at how much the seeds differ first.
 """
+
+SUMMARIES: dict[Literal["balanced_acc", "macro_f1", "acc"], str] = {
+    "balanced_acc": "balanced accuracy",
+    "macro_f1": "macro-F1",
+    "acc": "accuracy",
+}
 
 
 def compare_models(one: Predictions, other: Predictions) -> dict[str, Any]:
@@ -33,8 +39,9 @@ def compare_models(one: Predictions, other: Predictions) -> dict[str, Any]:
 
     Returns:
         Number of images and groups (``None`` where they are not known: each image is then counted on its own); for
-        McNemar ``only_first``, ``only_second`` and ``p`` (``None`` if a photograph was tested more than once); for
-        each of ``balanced_acc`` and ``macro_f1`` the difference, first minus second, and its ``p``.
+        McNemar ``only_first``, ``only_second`` and ``p`` (``None`` if a group was tested more than once, as its images
+        are not independent); for each of ``balanced_acc``, ``macro_f1`` and ``acc`` the difference, first minus second,
+        and its ``p``.
 
     Raises:
         InputError: If the images differ.
@@ -48,12 +55,12 @@ def compare_models(one: Predictions, other: Predictions) -> dict[str, Any]:
     _check_same_images(one, other, correct, theirs[other.correct])
     known = bool((one.group != "").all())
     group = np.where(one.group == "", one.file, one.group)
-    found: dict[str, Any] = {"images": len(one), "groups": len(np.unique(group)) if known else None, "mcnemar": None}
-    photographs = np.where(one.photograph == "", group, one.photograph)
-    if len(np.unique(photographs)) == len(one):
+    groups = len(np.unique(group))
+    found: dict[str, Any] = {"images": len(one), "groups": groups if known else None, "mcnemar": None}
+    if groups == len(one):
         test = mcnemar(first == correct, second == correct)
         found["mcnemar"] = {"only_first": test.only_one, "only_second": test.only_two, "p": test.p}
-    for name in ("balanced_acc", "macro_f1"):
+    for name in SUMMARIES:
         result = group_permutation(correct, first, second, group, len(classes), statistic=name)
         found[name] = {"difference": result.difference, "p": result.p}
     return found
@@ -74,7 +81,7 @@ def _show(found: dict[str, Any]) -> None:
     groups = "groups not known" if found["groups"] is None else f"{found['groups']:,} field groups"
     title = f"{found['images']:,} images, {groups}"
     table = number_table(title, ["test", "A minus B", "p"])
-    for name, words in (("balanced_acc", "balanced accuracy"), ("macro_f1", "macro-F1")):
+    for name, words in SUMMARIES.items():
         one = found[name]
         table.add_row(f"{words}, group permutation", f"{one['difference']:+.3f}", f"{one['p']:.4f}")
     if found["mcnemar"]:
@@ -88,7 +95,7 @@ def _show(found: dict[str, Any]) -> None:
             "was counted on its own: p is too small if some do (name them by groups.csv or data.group_pattern)"
         )
     if not found["mcnemar"]:
-        print("no McNemar test: some photographs were tested more than once, and it takes independent predictions")
+        print("no McNemar test: some field groups were tested more than once, and it takes independent predictions")
 
 
 def main() -> None:

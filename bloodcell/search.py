@@ -20,8 +20,8 @@ Search for the setting that validation likes best. KEY=VALUE are overrides as of
 The parameters of a sweep file are spaces too; without any, sweep=search is taken (conf/sweep/search.yaml).
 
 Trials are proposed by TPE and stopped early by the median of earlier ones. Every trial is a run in
-runs/NAME-search/..., and the study is study.db (SQLite) beside them. Stopped at any moment and typed again, the
-search goes on where it was; typed in a second terminal, it helps.
+runs/NAME-search/..., and the study is study.db (SQLite) beside them. Run the same command again to
+resume, or in a second terminal to share the work.
 The test images are not looked at (test=false is set for you): test the winner once, by bloodcell.evaluate.
 """
 

@@ -1,4 +1,4 @@
-"""What the commands share at their edge: what is typed is what is used, and errors are one line."""
+"""The edge that all commands share: arguments are taken as typed, and errors are one line."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from bloodcell.config.messages import hydra_line
 
 
 def run_command(command: Callable[[], object]) -> None:
-    """Run a command; what the user can mend becomes one line on stderr and exit code 1.
+    """Run a command; what the user can fix becomes one line on stderr and exit code 1.
 
     ``HYDRA_FULL_ERROR=1`` shows the traceback instead.
 

@@ -1,4 +1,4 @@
-"""What is typed, as Hydra reads it; the config composed from it; and how the command was started."""
+"""The command line in a form that Hydra reads as meant, and the config composed from it."""
 
 import os
 import re
@@ -90,7 +90,7 @@ def as_typed(word: str, *, sweep: bool = False) -> str:
 
 
 def words_of(overrides: Any) -> list[str]:
-    """The overrides in a list of OmegaConf as they were typed: reading its items would resolve what they refer to."""
+    """Read the overrides in an OmegaConf list as typed; plain indexing would resolve their interpolations."""
     words = OmegaConf.to_container(overrides)
     assert isinstance(words, list)
     return [str(word) for word in words]
@@ -108,7 +108,7 @@ def parsed(word: str) -> "Override":
 
 
 class Start(NamedTuple):
-    """How Hydra started a command.
+    """The way Hydra started a command.
 
     Attributes:
         multirun: Whether it is a job of a sweep.
@@ -132,7 +132,7 @@ def start_of() -> Start | None:
 
 
 def still_composed(overrides: Sequence[str]) -> DictConfig | None:
-    """Compose what was typed for an earlier run; ``None``, after a note, if ``conf`` does not know it any more."""
+    """Compose the overrides of an earlier run; print a note and return ``None`` if ``conf`` no longer knows one."""
     from hydra.errors import HydraException
 
     try:
@@ -168,9 +168,9 @@ def composed(overrides: Sequence[str]) -> DictConfig:
 
 
 def resolve(cfg: DictConfig) -> None:
-    """Replace every interpolation in a config by what it leads to, relative paths by absolute ones.
+    """Replace every interpolation in a config by its value, and relative paths by absolute ones.
 
-    And settle which way the monitored metric improves.
+    Also fill in which way the monitored metric improves.
 
     Args:
         cfg: The config; Hydra's own part of it stays.

@@ -1,4 +1,4 @@
-"""The one place where a config becomes an object: only of the classes and functions allowed here."""
+"""The one place where a config becomes an object, and only of the classes and functions allowed here."""
 
 import re
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ FUNCTIONS = (
 
 
 def build(config: DictConfig, key: str, **extra: Any) -> Any:
-    """Instantiate a config node (``_target_`` and arguments) after a look at every target in it.
+    """Instantiate a config node (``_target_`` and arguments) after checking every target in it.
 
     Args:
         config: The node; ListConfig and DictConfig arguments become plain lists and dicts.
@@ -57,7 +57,7 @@ def build(config: DictConfig, key: str, **extra: Any) -> Any:
         InputError: If a target is not allowed or its arguments are refused.
     """
     try:
-        # What is looked at is what is built: nothing is left to be interpolated once more.
+        # What was checked is what is built: no interpolation is left to change it.
         settled = OmegaConf.to_container(config, resolve=True)
         if not isinstance(settled, dict) or "_target_" not in settled:
             raise InputError(key, expected="a choice with a _target_", got="one without", fix="see --help for them")
@@ -74,7 +74,7 @@ def build(config: DictConfig, key: str, **extra: Any) -> Any:
 
 
 def _unknown_key(config: DictConfig, key: str, said: str) -> InputError | None:
-    """Name the keys that a target has, where it refused one that it has not."""
+    """List the keys that a target accepts, where it refused one."""
     found = re.search(r"unexpected keyword argument '(\w+)'", said)
     if found is None:
         return None
@@ -88,7 +88,7 @@ def _refused(key: str, cause: BaseException) -> InputError:
         key,
         expected="values that its target accepts",
         got=f"{type(cause).__name__}: {reason}",
-        fix="mend the override",
+        fix="correct the override",
     )
 
 
@@ -104,7 +104,7 @@ def _targets(node: object, key: str) -> Iterator[tuple[str, str]]:
     elif node == "???":
         raise InputError(key, expected="a value", got="none", fix=f"give one with {key}=...")
     elif isinstance(node, str) and "${" in node:
-        raise InputError(key, expected="a value", got=repr(node), fix="write no ${ in it but of an interpolation")
+        raise InputError(key, expected="a value", got=repr(node), fix="use ${ for interpolations only")
 
 
 def _check_target(key: str, target: str) -> None:

@@ -1,4 +1,4 @@
-"""What the config and the words kept in a run directory may ask for: the directory may be a stranger's."""
+"""Limits on the config and overrides kept in a run directory, which may be a stranger's."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +39,7 @@ _ENVIRONMENT = re.compile(r"\$\{oc\.env:\w+(?:,[^${}]*)?\}")
 
 
 def read_kept_config(path: Path, parts: Sequence[str], upgrade: Callable[[DictConfig], None]) -> DictConfig:
-    """Read the config of a run, and stop unless it is safe to build some parts of it.
+    """Read the config of a run, and refuse it unless the given parts are safe to build.
 
     Args:
         path: Its ``config.yaml``.
@@ -66,7 +66,7 @@ def read_kept_config(path: Path, parts: Sequence[str], upgrade: Callable[[DictCo
 
 
 def read_kept_words(path: Path) -> list[str]:
-    """Read the words that a run was composed from, and stop unless they only choose what to train.
+    """Read the overrides that a run was composed from, and refuse them unless they only choose what to train.
 
     Raises:
         InputError: If the file cannot be read, or a word reaches further: into Hydra's own part of the config
@@ -103,7 +103,7 @@ def _check_word(path: Path, word: str) -> None:
 
 
 def check_config(cfg: DictConfig, path: Path, parts: Sequence[str], typed: Sequence[str] = ()) -> None:
-    """Stop unless it is safe to build some parts of a config that comes with a run.
+    """Refuse a config that comes with a run unless the given parts are safe to build.
 
     Args:
         cfg: The config.
@@ -134,7 +134,7 @@ def check_config(cfg: DictConfig, path: Path, parts: Sequence[str], typed: Seque
 
 
 def _leaves(node: Any, where: str) -> Iterator[tuple[str, str, Any]]:
-    """Every value that holds no others, with the key of what it is in and its own."""
+    """Yield every leaf value with the key of its parent and its own key."""
     pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, value in pairs:
         if isinstance(value, dict | list):
@@ -144,7 +144,7 @@ def _leaves(node: Any, where: str) -> Iterator[tuple[str, str, Any]]:
 
 
 def _check_interpolation(content: Any, path: Path, here: str, value: str) -> None:
-    """Stop at what would grow without end when it is resolved, or call a resolver."""
+    """Refuse interpolations that would grow without end or call a resolver."""
     for _ in range(CHAIN):
         whole = _REFERENCE.fullmatch(value)
         if whole is None:
@@ -166,7 +166,7 @@ def _check_interpolation(content: Any, path: Path, here: str, value: str) -> Non
 
 @cache
 def _named_in_conf() -> dict[str, set[str]]:
-    """Targets that our own configs name, by the part of the config that they are in."""
+    """List the targets that our own configs name, by the part of the config that holds them."""
     named: dict[str, set[str]] = {part: set() for part in _HARMLESS}
     for file in CONF.rglob("*.yaml"):
         folder = file.relative_to(CONF).parts[0]
@@ -179,7 +179,7 @@ def _named_in_conf() -> dict[str, set[str]]:
 
 @cache
 def _of_loggers() -> set[tuple[str, Any]]:
-    """Keys and values of our own loggers: by others, one sends what it logs elsewhere."""
+    """List the keys and values of our own loggers; others could send what is logged elsewhere."""
     found = (_leaves(read_yaml(file), "logger") for file in (CONF / "logger").glob("*.yaml"))
     return {(f"{where}.{key}", value) for leaves in found for where, key, value in leaves}
 

@@ -1,4 +1,4 @@
-"""What Hydra says of a word it cannot use, as one line that says what to type."""
+"""Hydra's errors as one line that says what to type."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ from bloodcell.common.errors import InputError
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where there is libyaml
 NEAR = 0.75  # of difflib's ratio: what is less alike is no slip of the fingers
-# What Hydra has of its own and a user may want; the rest of it is nobody's to change.
+# Hydra's own keys that a user may want; the others are internal.
 OF_HYDRA = ("hydra.run.dir", "hydra.sweep.dir", "hydra.mode", "hydra/launcher", "hydra/job_logging")
 
 
@@ -35,7 +35,7 @@ def hydra_line(error: Exception, typed: Sequence[str]) -> str:
 
 
 def check_choices(words: Iterable[str]) -> None:
-    """Stop at a group that is given something else than names of choices.
+    """Refuse a group that was given anything but names of its choices.
 
     Raises:
         InputError: Naming the word.
@@ -67,7 +67,7 @@ def _choices(group: str) -> str:
 
 
 def _missing(error: Exception) -> InputError | None:
-    """A choice, a config or a folder of configs that is not there."""
+    """Word the error for a choice, config or folder of configs that does not exist."""
     text = str(error)
     if found := re.search(r"Could not find '([^']+)'", text):
         group, _, name = found[1].rpartition("/")
@@ -89,7 +89,7 @@ def _missing(error: Exception) -> InputError | None:
 
 
 def _unknown(error: Exception, typed: Sequence[str]) -> InputError | None:
-    """A key that is not in the config, or that ``+`` would add although it is."""
+    """Word the error for a key that the config lacks, or that ``+`` would add although it exists."""
     text = str(error)
     if found := re.search(r"Could not (?:override '([^']+)'|delete from config. '([^']+)' does not exist)", text):
         key = found[1] or found[2]
@@ -101,7 +101,7 @@ def _unknown(error: Exception, typed: Sequence[str]) -> InputError | None:
 
 
 def _unreadable(error: Exception) -> InputError | None:
-    """A word that is no override."""
+    """Word the error for an argument that is no override."""
     if not isinstance(error, OverrideParseException):
         return None
     word = str(getattr(error, "override", "override"))
@@ -113,7 +113,7 @@ def _unreadable(error: Exception) -> InputError | None:
 
 
 def _grid(error: Exception) -> InputError | None:
-    """Several values where one is wanted, or a grid that only a search can have."""
+    """Word the error for several values where one is expected, or for a grid that only a search can use."""
     text = str(error)
     if found := re.search(r"Ambiguous value for argument '(.+)'|Sweep parameters '(.+)' requires", text):
         word = found[1] or found[2]
@@ -126,15 +126,15 @@ def _grid(error: Exception) -> InputError | None:
 
 
 def _lost(error: Exception) -> InputError | None:
-    """An interpolation that leads nowhere."""
+    """Word the error for an interpolation without a target."""
     if not (isinstance(error, OmegaConfBaseException) and error.full_key):
         return None
     first = (error.msg or str(error)).split("\n", 1)[0]
-    return InputError(error.full_key, expected="a value that can be had", got=first, fix=f"set {error.full_key}=...")
+    return InputError(error.full_key, expected="a resolvable value", got=first, fix=f"set {error.full_key}=...")
 
 
 def _hint(key: str, typed: Sequence[str]) -> str:
-    """What to type instead of a key that the config lacks."""
+    """Suggest what to type instead of a key that the config lacks."""
     if key.startswith("hydra"):
         near = _near(key, OF_HYDRA)
         return f"did you mean {' or '.join(near)}?" if near else "see --hydra-help"
@@ -149,7 +149,7 @@ def _hint(key: str, typed: Sequence[str]) -> str:
 
 
 def _near(word: str, known: Iterable[str]) -> list[str]:
-    """The known words that are most like one: by what follows the section if that is the same, or none was typed."""
+    """Find the known keys closest to one: by the part after the section if the section matches or none was typed."""
 
     def parts(name: str) -> tuple[str, str]:
         section, dot, last = re.sub("/", ".", name.lower()).rpartition(".")
@@ -166,7 +166,7 @@ def _near(word: str, known: Iterable[str]) -> list[str]:
 
 
 def _keys_of_choices(typed: Sequence[str]) -> set[str]:
-    """The keys of the config that the typed choices compose."""
+    """List the keys of the config that the typed choices compose."""
     from bloodcell.config.compose import composed
 
     try:
@@ -176,7 +176,7 @@ def _keys_of_choices(typed: Sequence[str]) -> set[str]:
 
 
 def _keys_of_files() -> set[str]:
-    """The keys of all files in ``conf``."""
+    """List the keys of all files in ``conf``."""
     keys = set[str]()
     for path in CONF.rglob("*.yaml"):
         group = path.relative_to(CONF).parent.parts
@@ -186,7 +186,7 @@ def _keys_of_files() -> set[str]:
 
 
 def _keys(config: Any, head: str = "") -> Iterator[str]:
-    """Dotted keys with a value of their own; what Hydra alone reads is left out."""
+    """List dotted keys that hold a value, without those that only Hydra reads."""
     plain: Any = OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
     for name, value in plain.items():
         if isinstance(value, dict):

@@ -4,18 +4,16 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+from sklearn.model_selection import train_test_split
 from sklearn.utils import resample
 
 from bloodcell.common.errors import InputError
+from bloodcell.data.cuts import VALIDATION_FOLDS, clear_of_test, cut_folds, cut_share, groups_known, require_groups
 from bloodcell.data.index import Index, IntArray
 from bloodcell.data.ranges import check_fold
 
 # The paper's test set: "250 images a class".
 PAPER_TEST_PER_CLASS = 250
-VALIDATION_SHARE = 0.15
-# Every seventh part of the training groups, 14 %.
-VALIDATION_FOLDS = 7
 NONE: IntArray = np.zeros(0, dtype=np.int64)
 
 
@@ -92,6 +90,8 @@ def random_split(index: Index, seed: int, test_per_class: int = PAPER_TEST_PER_C
 def official_split(index: Index, seed: int, *, strict: bool = False) -> Split:
     """Split TRAIN -> TEST as published; validation is cut out of TRAIN by field group.
 
+    Validation leaves out what overlaps TEST, so that no checkpoint and no temperature is chosen on a test photograph.
+
     Args:
         index: A table with the subsets ``TRAIN`` and ``TEST``.
         seed: Seeds the cut.
@@ -106,10 +106,13 @@ def official_split(index: Index, seed: int, *, strict: bool = False) -> Split:
     rows, test = index.rows("TRAIN"), index.rows("TEST")
     name, caveat = ("official_strict", "") if strict else ("official", "some TEST photographs overlap TRAIN ones; ")
     if strict:
-        _require_groups(index, np.concatenate([rows, test]), "data.protocol=official_strict")
+        require_groups(index, np.concatenate([rows, test]), "data.protocol=official_strict")
         rows = rows[~np.isin(index.group[rows], index.group[test])]
-    train, val = _cut(index, rows, seed)
-    if not _known(index, rows):
+    train, val = cut_share(index, rows, seed)
+    val, left_out = clear_of_test(index, val, test)
+    if left_out:
+        caveat += left_out
+    if not groups_known(index, rows):
         caveat += "the validation share holds copies of training photographs and flatters; "
     caveat += "the 2,487 TEST images come from 71 photographs, 4 of them of monocytes"
     return Split(
@@ -156,10 +159,10 @@ def grouped_split(
         )
     units = originals if len(originals) else np.arange(len(index))
     check_fold(fold, folds)
-    _require_groups(index, np.arange(len(index)), "data.protocol=grouped")
-    held = _folds(index, units, folds, fold_seed)[fold]
+    require_groups(index, np.arange(len(index)), "data.protocol=grouped")
+    held = cut_folds(index, units, folds, fold_seed)[fold]
     rest = units[~np.isin(index.group[units], index.group[held])]
-    val = _folds(index, rest, VALIDATION_FOLDS, fold_seed, validation=True)[0]
+    val = cut_folds(index, rest, VALIDATION_FOLDS, fold_seed, validation=True)[0]
 
     def seen(rows: IntArray, view: str) -> IntArray:
         if not len(originals):
@@ -194,14 +197,15 @@ def folder_split(index: Index, seed: int) -> Split:
     if "test" in present:
         test = index.rows("test")
     else:
-        train, test = _cut(index, train, seed + 1)
+        train, test = cut_share(index, train, seed + 1)
     if "val" in present:
         val = index.rows("val")
     else:
-        train, val = _cut(index, train, seed)
-    unknown = cut and not index.grouped
-    caveat = f"{' and '.join(cut)} cut at random by image: copies of one photograph may be on both sides"
-    return Split("folder", train, val, test, choice=True, caveat=caveat if unknown else "")
+        train, val = cut_share(index, train, seed)
+    val, caveat = clear_of_test(index, val, test)
+    if cut and not index.grouped:
+        caveat += f"{' and '.join(cut)} cut at random by image: copies of one photograph may be on both sides"
+    return Split("folder", train, val, test, choice=True, caveat=caveat.removesuffix("; "))
 
 
 def check_every_class_is_learnt(index: Index, split: Split) -> None:
@@ -258,87 +262,3 @@ def _originals_of(index: Index, rows: IntArray) -> IntArray:
     """Find the originals of the photographs that some rows were made from."""
     known = np.setdiff1d(index.micrograph[rows], [""])
     return np.flatnonzero((index.view == "original") & np.isin(index.micrograph, known))
-
-
-def _known(index: Index, rows: IntArray) -> bool:
-    return bool((index.group[rows] != "").all())
-
-
-def _require_groups(index: Index, rows: IntArray, where: str) -> None:
-    unknown = rows[index.group[rows] == ""]
-    if len(unknown):
-        more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
-        raise InputError(
-            where,
-            expected="the field group of every image",
-            got=f"none for {index.file[unknown[0]]}{more}",
-            fix="see `make lineage` for the Kaggle set; for a folder give groups.csv or data.group_pattern",
-        )
-
-
-def _folds(index: Index, units: IntArray, folds: int, seed: int, *, validation: bool = False) -> list[IntArray]:
-    """Cut rows into folds by group, stratified by class; the same whatever the order of the files.
-
-    Args:
-        index: The table of images.
-        units: One row per photograph.
-        folds: Number of folds.
-        seed: Seeds the folds.
-        validation: Only the first fold will be used; take fewer folds, at least two, where a class has fewer groups.
-    """
-    units = units[np.argsort(index.file[units])]
-    labels, groups = index.label[units], index.group[units]
-    numbers = [len(np.unique(groups[labels == k])) for k in range(len(index.classes))]
-    folds = max(2, min(folds, *numbers)) if validation else folds
-    fewest = int(np.argmin(numbers))
-    where = f"the validation cut of {index.root}" if validation else f"data.folds={folds}"
-    if folds < 2 or numbers[fewest] < folds:
-        raise InputError(
-            where,
-            expected="at least 2 folds, and in each class as many field groups as folds",
-            got=f"{numbers[fewest]} groups of {index.classes[fewest]}",
-            fix="add images of other groups" if validation or folds == 2 else "lower data.folds",
-        )
-    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(units, labels, groups)
-    parts = [units[test] for _, test in cut]
-    for number, part in enumerate(parts[:1] if validation else parts):
-        absent = np.setdiff1d(labels, index.label[part])
-        if len(absent):
-            raise InputError(
-                where,
-                expected="every class in every fold",
-                got=f"no {index.classes[absent[0]]} in fold {number}",
-                fix="set another seed of the cut (data.fold_seed, data.split_seed)"
-                if validation
-                else "lower data.folds, or set another data.fold_seed",
-            )
-    return parts
-
-
-def _cut(index: Index, rows: IntArray, seed: int) -> tuple[IntArray, IntArray]:
-    """Cut a stratified share off some rows, by group where groups are known; both parts come back sorted."""
-    if _known(index, rows) and len(np.unique(index.group[rows])) < len(rows):
-        part = _folds(index, _one_each(index, rows), VALIDATION_FOLDS, seed, validation=True)[0]
-        cut_off = np.isin(index.group[rows], index.group[part])
-        return np.sort(rows[~cut_off]), np.sort(rows[cut_off])
-    counts = index.counts(rows)
-    if counts.min() < 2:
-        short = int(counts.argmin())
-        raise InputError(
-            str(index.root),
-            expected="at least 2 images of each class to cut a share from",
-            got=f"{counts[short]} of {index.classes[short]}",
-            fix="add images, or give train/, val/ and test/ folders",
-        )
-    share = max(VALIDATION_SHARE, len(index.classes) / len(rows))
-    keep, cut = train_test_split(rows, test_size=share, random_state=seed, stratify=index.label[rows])
-    return np.sort(keep), np.sort(cut)
-
-
-def _one_each(index: Index, rows: IntArray) -> IntArray:
-    """Keep one row per photograph, or all where photographs are not known."""
-    if not (index.micrograph[rows] != "").all():
-        return rows
-    ordered = rows[np.argsort(index.file[rows])]
-    _, first = np.unique(index.micrograph[ordered], return_index=True)
-    return ordered[first]

@@ -58,6 +58,34 @@ def probability_scores(labels: Ints, probabilities: Floats, bins: int = 10) -> d
     }
 
 
+def expected_ece(probabilities: Floats, groups: Strings, bins: int = 10, draws: int = 200, seed: int = 0) -> float:
+    """Compute the calibration error that a perfectly calibrated net would show on as many field groups.
+
+    It is above 0: with few groups the share of correct predictions in a bin misses its probability by chance. For each
+    draw every image is correct with its own highest probability, the images of a group together.
+
+    Args:
+        probabilities: Shape (N, classes), N at least 1, rows sum to 1.
+        groups: Field group of each image, shape (N,); ``""`` where it is not known, an image by itself.
+        bins: As in :func:`probability_scores`.
+        draws: Number of draws.
+        seed: Seeds them.
+
+    Returns:
+        The mean of ``ece`` over the draws, 0 to 1.
+    """
+    confidence = probabilities.max(axis=1)
+    alone = np.char.add("image ", np.arange(len(groups)).astype(np.str_))
+    names, group = np.unique(np.where(groups == "", alone, groups), return_inverse=True)
+    parts = _equal_mass(confidence, bins)
+    rng = np.random.default_rng(seed)
+    total = 0.0
+    for _ in range(draws):
+        gaps = confidence - (rng.random(len(names))[group.reshape(-1)] < confidence)
+        total += sum(abs(float(gaps[part].sum())) for part in parts)
+    return total / draws / len(confidence)
+
+
 def reliability(
     labels: Ints, probabilities: Floats, groups: Strings | None = None, bins: int = 10
 ) -> list[ReliabilityBin]:

@@ -47,16 +47,17 @@ def over_seeds(values: Floats, confidence: float = 0.95) -> Mean:
     return _student(values, 1 / max(len(values), 1), confidence)
 
 
-def over_folds(by_fold: Sequence[Floats], folds: int, confidence: float = 0.95) -> Mean:
+def over_folds(by_fold: Sequence[Floats], folds: int, trained_share: float = 1.0, confidence: float = 0.95) -> Mean:
     """Average over folds of a cross-validation, with the corrected resampled t interval (Nadeau and Bengio 2003).
 
     Seeds are averaged within each fold first. Any two folds share most of their training images, so that their
     results vary together and the plain t interval is too narrow; the correction adds the ratio of test to training
-    images, 1 / (``folds`` - 1), to the variance of the mean: s^2 (1/k + 1/(``folds`` - 1)), k - 1 degrees of freedom.
+    images to the variance of the mean: s^2 (1/k + 1/(``trained_share`` (``folds`` - 1))), k - 1 degrees of freedom.
 
     Args:
         by_fold: For each fold that was run the values of its seeds, or their differences, at least one each.
         folds: Folds that the data are cut into, at least 2; as many as ``by_fold`` has if all were run.
+        trained_share: Share of the other folds that is trained on, the rest being validation; above 0, at most 1.
         confidence: Coverage, 0 to 1.
 
     Returns:
@@ -68,7 +69,7 @@ def over_folds(by_fold: Sequence[Floats], folds: int, confidence: float = 0.95) 
     if folds < 2 or not all(len(values) for values in by_fold):
         raise ValueError(f"expected at least 2 `folds`, each with a value, got {folds}")
     means = np.array([values.mean() for values in by_fold])
-    return _student(means, 1 / max(len(means), 1) + 1 / (folds - 1), confidence)
+    return _student(means, 1 / max(len(means), 1) + 1 / (trained_share * (folds - 1)), confidence)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -6,16 +6,15 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
 
-from bloodcell.evidence.calibration import probability_scores
+from bloodcell.evidence.calibration import expected_ece, probability_scores
 from bloodcell.evidence.intervals import (
     Estimate,
     Floats,
     Ints,
     Strings,
-    bootstrap_intervals,
     confusion_scores,
     recall_intervals,
-    share_interval,
+    summary_intervals,
 )
 
 
@@ -52,7 +51,9 @@ def score(labels: Ints, probabilities: Floats, groups: Strings, classes: Sequenc
     each = precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=0)
     for name, shares in zip(("precision", "recall", "f1"), each, strict=False):
         values |= {f"{name}/{classes[k]}": float(shares[k]) for k in np.unique(labels)}
-    return Scores(values | probability_scores(labels, probabilities), intervals_of(labels, predicted, groups, classes))
+    values |= probability_scores(labels, probabilities)
+    values["ece_expected"] = expected_ece(probabilities, groups)
+    return Scores(values, intervals_of(labels, predicted, groups, classes))
 
 
 def intervals_of(labels: Ints, predicted: Ints, groups: Strings, classes: Sequence[str]) -> dict[str, Estimate]:
@@ -66,7 +67,6 @@ def intervals_of(labels: Ints, predicted: Ints, groups: Strings, classes: Sequen
     """
     if not len(groups) or (groups == "").any():
         return {}
-    found = bootstrap_intervals(labels, predicted, groups, len(classes))
-    found["acc"] = share_interval(labels == predicted, groups)
+    found = summary_intervals(labels, predicted, groups, len(classes))
     recalls = recall_intervals(labels, predicted, groups, len(classes))
     return found | {f"recall/{name}": one for name, one in zip(classes, recalls, strict=True) if one is not None}

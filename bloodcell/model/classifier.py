@@ -26,20 +26,20 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 class BalancedAccuracy(MulticlassRecall):
-    """Mean recall of the classes that have images, as it is reported of a test.
+    """Average the recalls of the classes that have images, as the reported balanced accuracy does.
 
     torchmetrics' macro recall takes in classes that were predicted although no image is of them, as 0.
     """
 
     def compute(self) -> Tensor:
-        """The mean over what has been counted."""
+        """Compute the mean over everything counted so far."""
         right, _, _, missed = self._final_state()
         images = right + missed
         return (right[images > 0] / images[images > 0]).mean()
 
 
 def class_metrics(num_classes: int) -> MetricCollection:
-    """Metrics over a whole epoch; those without a number of their own share their counts.
+    """Create the metrics of a whole epoch; those computed from the same counts share them.
 
     Args:
         num_classes: Number of classes.
@@ -66,12 +66,12 @@ def class_metrics(num_classes: int) -> MetricCollection:
 
 
 def stage_key(stage: str) -> str:
-    """Name of a stage in a ModuleDict, which has a method called ``train`` already."""
+    """Name a stage in a ModuleDict, which already has a method called ``train``."""
     return f"{stage}_stage"
 
 
 def processes() -> int:
-    """How many processes train together."""
+    """Return the number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -126,49 +126,49 @@ class CellClassifier(L.LightningModule):
         self._validated: int | None = None  # the last epoch that was: not every one has to be
 
     def metrics(self, stage: str) -> MetricCollection:
-        """The counts of a stage (``train``, ``val`` or ``test``)."""
+        """Return the metrics of a stage (``train``, ``val`` or ``test``)."""
         return cast(MetricCollection, self._metrics[stage_key(stage)])
 
     def mean_loss(self, stage: str) -> MeanMetric:
-        """The mean loss of a stage."""
+        """Return the mean loss of a stage."""
         return cast(MeanMetric, self._losses[stage_key(stage)])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, float32 whatever the precision, shape (N, classes)."""
+        """Compute logits, float32 whatever the precision, shape (N, classes)."""
         logits: Tensor = self._faster[0](images)
         return logits.float()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One batch's loss; metrics are counted on the augmented images, as Keras does."""
+        """Compute the loss of a batch and count its metrics, on augmented images, as Keras does."""
         loss, _ = self._step("train", batch)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Count one batch; returns probabilities for whoever draws figures."""
+        """Count a batch; return its probabilities, which the figures are drawn from."""
         return self._step("val", batch)[1].detach().softmax(dim=1)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Count one batch; returns probabilities for whoever writes the predictions."""
+        """Count a batch; return its probabilities, which are written to the predictions."""
         return self._step("test", batch)[1].detach().softmax(dim=1)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Class probabilities (softmax), float, shape (N, classes)."""
+        """Compute class probabilities (softmax), float, shape (N, classes)."""
         probabilities: Tensor = self(batch[0]).softmax(dim=1)
         return probabilities
 
     def on_train_epoch_start(self) -> None:
-        """Reset the counts, and seed what the net draws: a resumed run then draws what an uninterrupted one does."""
+        """Reset the metrics, and seed what the net draws, so that a resumed run draws as an uninterrupted one."""
         self._reset("train")
         # Every process that trains draws for its own images. torch keeps only the lower 32 bits of a seed on the CPU:
         # this factor, 2**32 / golden ratio, sends the processes far from each other within them.
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch + self.global_rank * 2_654_435_761)
 
     def on_validation_epoch_start(self) -> None:
-        """Likewise."""
+        """Reset the validation metrics."""
         self._reset("val")
 
     def on_test_epoch_start(self) -> None:
-        """Likewise."""
+        """Reset the test metrics."""
         self._reset("test")
 
     def on_train_epoch_end(self) -> None:
@@ -188,7 +188,7 @@ class CellClassifier(L.LightningModule):
         self._log_epoch("test")
 
     def metric_names(self, stage: str) -> list[str]:
-        """Names under which a stage (``train``, ``val``, ``test``) logs its metrics."""
+        """List the names under which a stage (``train``, ``val``, ``test``) logs its metrics."""
         names = [f"{stage}/loss"]
         for name in self.metrics(stage).keys(keep_base=True):
             each = name in ("precision", "recall", "f1")
@@ -197,7 +197,7 @@ class CellClassifier(L.LightningModule):
         return names
 
     def configure_optimizers(self) -> Any:
-        """Optimizer and schedule; a plateau is stepped by epoch, every other schedule by batch."""
+        """Create optimizer and schedule; a plateau is stepped by epoch, every other schedule by batch."""
         optimizer = self.optimizer(self.parameters(), lr=self.lr)
         if self.schedule is None:
             return optimizer
@@ -210,7 +210,7 @@ class CellClassifier(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": config}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let the class names and what was seen travel with the weights."""
+        """Store the class names and what the weights have seen in the checkpoint."""
         checkpoint["classes"] = list(self.classes)
         checkpoint["seen"] = self.seen
 
@@ -226,7 +226,7 @@ class CellClassifier(L.LightningModule):
         return loss, logits
 
     def _shares(self, labels: Tensor) -> Tensor:
-        """This process's part of a batch that several share: of the weights of its images, and of their number.
+        """Compute what share of a batch this process holds: of the class weights, and of the number of images.
 
         DDP takes the mean of the gradients over processes, whatever each had of the batch. A process's mean loss
         times its part of the weights and the number of processes makes that mean the gradient of the whole batch.
@@ -263,7 +263,7 @@ class CellClassifier(L.LightningModule):
 
 
 def check_classes(trained: Sequence[str] | None, given: Sequence[str], checkpoint: str) -> None:
-    """Stop if weights belong to other classes than the data have.
+    """Refuse weights that were trained on other classes than the data have.
 
     Args:
         trained: Class names in the checkpoint, or ``None`` if it names none.

@@ -108,7 +108,7 @@ def small_cnn(
         InputError: If the image is too small for the number of blocks.
     """
     if min(widths) < 1:
-        raise InputError("model.widths", expected="positive numbers of channels", got=str(widths), fix="mend it")
+        raise InputError("model.widths", expected="positive numbers of channels", got=str(widths), fix="correct it")
     least = 2 ** (len(widths) + 1)
     if min(image_size) < least:
         raise InputError(
@@ -209,7 +209,7 @@ def _check_paper_arguments(
     ]
     for key, value, good, expected in rules:
         if not good:
-            raise InputError(key, expected=expected, got=str(value), fix="mend the override")
+            raise InputError(key, expected=expected, got=str(value), fix="correct the override")
 
 
 def _initialise(net: nn.Sequential, init: str) -> None:

@@ -1,4 +1,4 @@
-"""A sweep: which jobs it has, where each of them lives, and how they fared."""
+"""The jobs of a sweep and the directory of each, settled before the first one runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,17 +38,17 @@ class Job:
 
 
 class Launch(Callback):
-    """Hydra's callback that settles the directory of a sweep and notes its jobs, before any of them runs."""
+    """Hydra callback that names the directory of a sweep and lists its jobs before any of them runs."""
 
-    # Hydra makes the callback by itself and shows it to nobody: what it noted stays here for `reported`.
+    # Hydra creates the callback itself and hands it to nobody, so `progress.reported` reads the class.
     jobs: tuple[Job, ...] = ()
     metric = ""
     tested = True
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Compose every job, for its directory; and settle in ``config`` where all of them are."""
+        """Compose every job to learn its directory, and write the directory of the sweep into ``config``."""
         if config.hydra.sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
-            return  # another sweeper tells its jobs as it goes
+            return  # other sweepers decide on jobs as they go
         params = config.hydra.sweeper.params or {}
         loader = GlobalHydra.instance().config_loader()
         typed = [*(f"{key}={value}" for key, value in params.items()), *words_of(config.hydra.overrides.task)]
@@ -64,13 +64,13 @@ class Launch(Callback):
             if any("$" in word for word in fixed):
                 ends = [loader.load_sweep_config(config, list(batch[end])) for end in (0, -1)]
                 both = ([resolved(word, end) for word in fixed] for end in ends)
-                fixed = [one for one, other in zip(*both, strict=True) if one == other]  # else no two jobs share it
+                fixed = [one for one, other in zip(*both, strict=True) if one == other]  # the rest differs between jobs
             _settle_directory(config, fixed, varied)
             Launch.jobs = tuple(_jobs(config, loader, batch, varied))
         except InputError as error:
             fail(error)
         except (HydraException, OmegaConfBaseException, ValueError):
-            return  # the sweeper says the same in a moment
+            return  # the sweeper is about to report the same error
         Launch.metric, Launch.tested = config.monitor.metric, config.test
         done = sum(read_status(job.run_dir)["state"] in DONE for job in Launch.jobs)
         before = f", {done} done before" if done else ""
@@ -110,7 +110,7 @@ def _jobs(config: DictConfig, loader: ConfigLoader, batch: Sequence[Sequence[str
 
 
 def _settle_directory(config: DictConfig, fixed: Sequence[str], varied: Sequence[str]) -> None:
-    """Name the sweep by what its jobs share, unless the user named it; and tell the jobs what they do not share."""
+    """Name the sweep by what its jobs share, unless the user named it, and tell each job which keys vary."""
     with read_write(config), open_dict(config):
         if not any(word.startswith("hydra.sweep.dir=") for word in config.hydra.overrides.hydra):
             config.hydra.sweep.dir = f"{config.hydra.sweep.dir}/{slug(fixed) or 'defaults'}"

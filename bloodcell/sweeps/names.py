@@ -1,4 +1,4 @@
-"""What a job of a sweep is called: readable by what differs, unique by its whole config."""
+"""Names of the jobs of a sweep: readable by what differs, unique by the whole config."""
 
 import hashlib
 import json
@@ -15,15 +15,14 @@ from bloodcell.config.compose import resolve
 SLUG = 100  # letters; with the hash a file name stays well below the 255 that file systems take
 
 
-REPEATED = ("seed", "data.fold")  # never what jobs share, though it be typed once: other ones may follow
-
-
-# What they choose needs no further word.
+# A sweep is not named by these, even if only one value was given: others may follow.
+REPEATED = ("seed", "data.fold")
+# A choice in one of these groups is readable without its key.
 GROUPS = ("data", "experiment", "logger", "model", "optim", "sweep", "trainer")
 
 
 def varied_in(overrides: Sequence[str], settings: HydraConf) -> dict[str, str]:
-    """What distinguishes a job from the others of its sweep.
+    """Pick the overrides that distinguish a job from the others of its sweep.
 
     Args:
         overrides: The job's.
@@ -37,7 +36,7 @@ def varied_in(overrides: Sequence[str], settings: HydraConf) -> dict[str, str]:
 
 
 def slug(words: Sequence[str]) -> str:
-    """Overrides as a readable name: ``["optim=sgd", "optim.lr=0.01", "seed=1"]`` is ``sgd-lr_0.01-seed_1``."""
+    """Turn overrides into a readable name: ``["optim=sgd", "optim.lr=0.01", "seed=1"]`` is ``sgd-lr_0.01-seed_1``."""
     parts = []
     for key, _, value in (word.lstrip("+~").partition("=") for word in words):
         short = value.rstrip("/'\"").rpartition("/")[2]
@@ -49,7 +48,7 @@ def slug(words: Sequence[str]) -> str:
 
 
 def job_name(words: Sequence[str], varied: str, *, _root_: DictConfig) -> str:
-    """The directory of a job: readable by what distinguishes it, and unique by its whole config.
+    """Name the directory of a job: readable by what distinguishes it, unique by its whole config.
 
     Args:
         words: The job's overrides.
@@ -57,9 +56,9 @@ def job_name(words: Sequence[str], varied: str, *, _root_: DictConfig) -> str:
         _root_: The composed config, given by OmegaConf.
 
     Returns:
-        For example ``lr_0.01-seed_1-5f3a90c1``: the same config, interpolations resolved, has the same name, however
-        it was typed, and another default in ``conf`` makes another name. If the folder of the sweep has the config by
-        another readable part, that one.
+        For example ``lr_0.01-seed_1-5f3a90c1``. The same resolved config has the same name, however it was typed, and
+        a changed default in ``conf`` gives another name. If the folder of the sweep already holds this config under
+        another readable part, that name.
     """
     whole = _root_.copy()
     resolve(whole)
@@ -74,6 +73,6 @@ def job_name(words: Sequence[str], varied: str, *, _root_: DictConfig) -> str:
 
 
 def resolved(word: str, config: DictConfig) -> str:
-    """An override with the value that it has in the config, if it was typed as an interpolation."""
+    """Replace an interpolation in an override by the value that it has in the config."""
     key, _, value = word.partition("=")
     return f"{key}={OmegaConf.select(config, key.lstrip('+~'))}" if "$" in value else word

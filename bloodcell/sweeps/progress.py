@@ -1,4 +1,4 @@
-"""How the jobs of a sweep fare: a line when some have ended, a table of all at the end."""
+"""Progress of a sweep: a line whenever jobs have ended, a table of all jobs at the end."""
 
 import threading
 import time
@@ -19,10 +19,10 @@ POLL = 1.0  # seconds
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Say how the jobs of a sweep fare while they run, and end with a table of all of them.
+    """Report the jobs of a sweep while they run, and print a table of all of them at the end.
 
     Raises:
-        SystemExit: With 1, if a job failed or was not done.
+        SystemExit: With 1, if a job failed, diverged or was not run.
     """
     Launch.jobs = tuple[Job, ...]()
     ended = threading.Event()
@@ -69,8 +69,8 @@ def _report(jobs: Sequence[Job], metric: str) -> bool:
     """Print a table of all jobs.
 
     Returns:
-        Whether none failed or diverged and none is left to do; a job that another process is at is that one's to
-        report.
+        Whether no job failed or diverged and none is left to run. A job that another process is running is for that
+        process to report.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -94,7 +94,7 @@ def _report(jobs: Sequence[Job], metric: str) -> bool:
 
 
 def _outcome(run_dir: Path, metric: str) -> tuple[str, str]:
-    """The metric of a finished job and how long it took, for the table."""
+    """Read the metric of a finished job and its duration, for the table."""
     metrics, record = read_json(run_dir / "metrics.json"), read_json(run_dir / "manifest.json")
     value = f"{metrics[metric]:.4f}" if metrics.get(metric) is not None else ""
     return value, str(timedelta(seconds=round(record.get("wall_seconds", 0))))

@@ -18,7 +18,7 @@ def report_epochs(trial: optuna.Trial, metric: str, run_dir: Path, before: float
         trial: The trial.
         metric: What is reported.
         run_dir: Whose ``metrics.csv`` has them.
-        before: The first epoch that is not told.
+        before: Epochs from this one on are left out.
     """
     for row in read_csv(run_dir / "metrics.csv"):
         if int(row["epoch"]) < before and row.get(metric):
@@ -28,7 +28,7 @@ def report_epochs(trial: optuna.Trial, metric: str, run_dir: Path, before: float
 class Pruning(Checkpoint):
     """Reports the metric of each epoch to a trial of Optuna, and ends the training if it lags behind earlier trials.
 
-    It is a ``Checkpoint`` to Lightning only so that it is called last, when the epoch has been written.
+    It derives from ``Checkpoint`` only because Lightning calls those last, when the epoch has been written.
 
     Args:
         trial: The trial.
@@ -47,7 +47,7 @@ class Pruning(Checkpoint):
         """Report the epoch.
 
         Raises:
-            Pruned: If the trial is not worth going on with.
+            Pruned: If the trial should not be continued.
         """
         if self.metric not in trainer.callback_metrics:
             return

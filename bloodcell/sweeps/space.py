@@ -1,4 +1,4 @@
-"""What a search varies, read from what was typed or from a file of ``conf/sweep``."""
+"""The space of a search, read from the command line or from a file of ``conf/sweep``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ class Space(NamedTuple):
     Attributes:
         fixed: Overrides that all trials share.
         axes: What Optuna chooses from, by key.
-        metric: What is to become better.
+        metric: What is optimized.
         mode: ``max`` or ``min``.
         folder: Where the study and its runs are.
     """
@@ -33,10 +33,10 @@ class Space(NamedTuple):
 
 
 def read_space(words: Sequence[str]) -> Space:
-    """Split what was typed into what is fixed and what is searched.
+    """Split the command line into fixed overrides and searched ones.
 
     Raises:
-        InputError: If nothing is left to search, or a space is none.
+        InputError: If nothing is left to search, or a space is invalid.
         HydraException: If there is no such key.
     """
     from hydra import compose, initialize_config_dir
@@ -45,7 +45,7 @@ def read_space(words: Sequence[str]) -> Space:
     if not any(word.startswith("sweep=") for word in words) and not any(map(_is_sweep, words)):
         words = [*words, "sweep=search"]
     words = [as_typed(word, sweep=True) for word in words]
-    # The last one of a key holds, as Hydra has it. What chooses a setting leaves the test images alone.
+    # The last override of a key wins, as in Hydra. A search chooses a setting, so it must not see the test images.
     last = {"test": "test=false", **{word.partition("=")[0]: word for word in words}}
     fixed = [word for word in last.values() if not _is_sweep(word)]
     with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -21,13 +21,12 @@ if TYPE_CHECKING:
     import optuna
 
 
-LOCKS = ".locks"  # in the study's folder: one of the study, and one of each trial while somebody is at it
-
-
+# In the study's folder: a lock of the study, and one of each trial that a process is running.
+LOCKS = ".locks"
+# Trials in the table at the end.
 SHOWN = 10
-
-
-HOPELESS = 3  # so many trials, all failed, and the search stops
+# A search stops if its first trials all fail, this many of them.
+HOPELESS = 3
 
 
 def search(space: Space, trials: int, seed: int, prune: bool) -> None:
@@ -35,8 +34,8 @@ def search(space: Space, trials: int, seed: int, prune: bool) -> None:
 
     Args:
         space: What is searched.
-        trials: How many trials the study shall have, earlier ones counted in.
-        seed: Of the proposals.
+        trials: Number of trials that the study is to have, earlier ones included.
+        seed: Seeds the proposals.
         prune: Whether to stop bad trials early.
 
     Raises:
@@ -56,16 +55,16 @@ def search(space: Space, trials: int, seed: int, prune: bool) -> None:
         mine += 1
         ended = [one for one in _trials(study) if one.state.is_finished()]
         if len(ended) >= HOPELESS and all(one.state == TrialState.FAIL for one in ended):
-            raise InputError("search", expected="trials that end well", got=f"{HOPELESS} failures", fix=why)
+            raise InputError("search", expected="trials that finish", got=f"{HOPELESS} failures", fix=why)
         left = timedelta(seconds=round((time.monotonic() - begun) / mine * max(trials - len(ended), 0)))
         print(f"search: {len(ended)} of {trials} trials, {_best(study)}, about {left} left at this pace", flush=True)
 
 
 def _try(study: "optuna.Study", space: Space, trial: "optuna.Trial", prune: bool) -> str:
-    """Run what a trial proposes and tell the study how it went.
+    """Run what a trial proposes and report the result to the study.
 
     Returns:
-        Why it has no value; empty if it has one.
+        Why the trial has no value; empty if it has one.
     """
     from optuna.trial import TrialState
 
@@ -80,7 +79,7 @@ def _try(study: "optuna.Study", space: Space, trial: "optuna.Trial", prune: bool
         report_epochs(trial, space.metric, run_dir)
     run_once(cfg, run_dir, overrides, chosen, [Pruning(trial, space.metric, run_dir)] if prune else [])
     while (status := read_status(run_dir))["state"] == "running":
-        time.sleep(1)  # the same proposal, which another process is at: its value is this one's too
+        time.sleep(1)  # another process runs the same proposal: its value is this trial's too
     found = read_json(run_dir / "metrics.json") if status["state"] == "ok" else {}
     if found.get(space.metric) is not None:
         study.tell(trial, float(found[space.metric]))
@@ -96,7 +95,7 @@ def open_study(space: Space, prune: bool) -> "optuna.Study":
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     (space.folder / LOCKS).mkdir(parents=True, exist_ok=True)
     content = repr((sorted((key, repr(axis)) for key, axis in space.axes.items()), space.metric, sorted(space.fixed)))
-    with FileLock(space.folder / LOCKS / "study"):  # two processes would both make its tables
+    with FileLock(space.folder / LOCKS / "study"):  # two processes would both create its tables
         return optuna.create_study(
             storage=f"sqlite:///{(space.folder / 'study.db').resolve()}",
             study_name=hashlib.sha256(content.encode()).hexdigest()[:12],  # another space is another study
@@ -107,9 +106,9 @@ def open_study(space: Space, prune: bool) -> "optuna.Study":
 
 
 def _take(study: "optuna.Study", space: Space, trials: int, seed: int) -> "tuple[optuna.Trial, FileLock] | None":
-    """Take the next trial and the lock that tells others it is held; ``None`` if there are enough.
+    """Take the next trial and the lock that tells other processes so; ``None`` if there are enough trials.
 
-    A trial whose process is gone is taken up first, as a new one with its values: its run goes on from its last
+    A trial whose process has died comes first, as a new trial with the same values: its run resumes from its last
     checkpoint.
     """
     import optuna
@@ -128,8 +127,8 @@ def _take(study: "optuna.Study", space: Space, trials: int, seed: int) -> "tuple
         count = len(_trials(study))
         if not waiting and count >= trials:
             return None
-        # A sampler anew for each trial: what is proposed then depends on the trials so far alone, and a search that
-        # was stopped goes on as one that was not.
+        # With a new sampler for each trial a proposal depends only on the trials so far, so that an interrupted
+        # search proposes the same as an uninterrupted one.
         study.sampler = optuna.samplers.TPESampler(seed=seed * 10_007 + count, constant_liar=True)
         trial = study.ask(dict(space.axes))
         lock = FileLock(locks / f"trial-{trial.number}")
@@ -152,7 +151,7 @@ def _best(study: "optuna.Study") -> str:
 
 
 def show_study(study: "optuna.Study", space: Space) -> None:
-    """Print the best trials, which keys mattered, and how the winner is tested."""
+    """Print the best trials, the importance of the keys, and how to test the winner."""
     import optuna
     from optuna.trial import TrialState
     from rich.console import Console

@@ -1,5 +1,6 @@
 """Runs as evidence to commit (``--save OUT``)."""
 
+import gzip
 import shutil
 import statistics
 from collections import defaultdict
@@ -7,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bloodcell.common.files import write_json, write_text
+from bloodcell.common.files import write_bytes, write_json, write_text
 from bloodcell.evidence.pages import markdown_table
 from bloodcell.tracking.reader import Run
 
@@ -43,8 +44,8 @@ def evidence_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
 def save_evidence(runs: Sequence[Run], out: Path) -> None:
     """Write what is worth committing, without paths of this machine.
 
-    One run: ``metrics.json``, ``manifest.json``, ``metrics.csv`` and its figures. Several: ``table.md`` and
-    ``runs.json`` with overrides, metrics and manifest of each.
+    One run: ``metrics.json``, ``manifest.json``, ``metrics.csv``, ``predictions.csv.gz`` and its figures. Several:
+    ``table.md`` and ``runs.json`` with overrides, metrics and manifest of each.
 
     Args:
         runs: At least one.
@@ -55,6 +56,10 @@ def save_evidence(runs: Sequence[Run], out: Path) -> None:
         write_json(out / "metrics.json", run.record)
         write_json(out / "manifest.json", portable(run.manifest))
         shutil.copyfile(run.path / "metrics.csv", out / "metrics.csv")
+        if (run.path / "predictions.csv").is_file():
+            # Without a time in it, the same predictions are the same bytes.
+            packed = gzip.compress((run.path / "predictions.csv").read_bytes(), mtime=0)
+            write_bytes(out / "predictions.csv.gz", packed)
         for name in ("confusion_matrix", "loss", "accuracy"):
             if (run.path / "figures" / f"{name}.png").is_file():
                 shutil.copyfile(run.path / "figures" / f"{name}.png", out / f"{name}.png")

@@ -16,6 +16,8 @@ REPEATED = ("seed", "data.fold")
 # Where a run is put, how it gets at its pixels and what it is watched with change no result; which images they were,
 # the fingerprint says.
 NO_SETTING = ("name", "sweep", "data.root", "data.cache")
+# Of the folds that are not tested a seventh is validation (``data.cuts.VALIDATION_FOLDS``).
+TRAINED_SHARE = 6 / 7
 # What is trained on and tested on: results of two settings that differ here cannot be subtracted.
 SPLIT = tuple(
     f"data.{key}" for key in ("source", "fingerprint", "protocol", "split_seed", "fold_seed", "folds", "test_per_class")
@@ -117,7 +119,7 @@ def mean_of(values: dict[Repeat, float], folds: int) -> Mean:
     for repeat, value in values.items():
         by_fold[repeat.fold].append(value)
     if len(by_fold) > 1:
-        return over_folds([np.array(seeds) for seeds in by_fold.values()], folds)
+        return over_folds([np.array(seeds) for seeds in by_fold.values()], folds, TRAINED_SHARE)
     return over_seeds(np.array(list(values.values())))
 
 

@@ -124,7 +124,7 @@ def make_classifier(cfg: DictConfig, data: CellImages) -> CellClassifier:
             "optim",
             expected="values that the optimizer accepts",
             got=str(error),
-            fix="mend optim.lr or optim.optimizer",
+            fix="correct optim.lr or optim.optimizer",
         ) from error
     return classifier
 

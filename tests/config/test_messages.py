@@ -68,9 +68,9 @@ def test_an_unknown_key_gets_a_hint_that_works(said: Said, word: str, hint: str)
         (["optim.lr"], "optim.lr: expected KEY=VALUE, got a word without ="),
         (["optim.lr", "=1"], "got a word without ="),
         (["optim.lr=[1"], "optim.lr=[1: expected KEY=VALUE"),
-        (["optim.lr=${nope}"], "optim.lr: expected a value that can be had, got Interpolation key 'nope' not found"),
-        (["optim.lr=${oc.env:NO_SUCH}"], "optim.lr: expected a value that can be had"),
-        (["optim.lr=${optim.lr}"], "optim.lr: expected a value that can be had, got Recursive interpolation"),
+        (["optim.lr=${nope}"], "optim.lr: expected a resolvable value, got Interpolation key 'nope' not found"),
+        (["optim.lr=${oc.env:NO_SUCH}"], "optim.lr: expected a resolvable value"),
+        (["optim.lr=${optim.lr}"], "optim.lr: expected a resolvable value, got Recursive interpolation"),
     ],
 )  # fmt: skip
 def test_what_hydra_cannot_use_is_said_in_the_words_of_the_user(said: Said, words: list[str], line: str) -> None:

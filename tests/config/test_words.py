@@ -126,6 +126,7 @@ def test_a_variable_of_the_environment_is_read_as_if_it_had_been_typed(monkeypat
     assert (cfg.data.root, cfg.test, cfg.seed, cfg.data.seed, cfg.name) == ("2024", False, 7, 7, "a,b")
 
 
+@pytest.mark.slow
 def test_awkward_places_from_the_training_to_the_evaluation(
     tmp_path: Path, train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

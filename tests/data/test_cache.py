@@ -129,6 +129,7 @@ def test_no_room(cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         data_of(cells)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_in_the_middle_leaves_one_line_and_no_file(cells: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands in for the end of the disk: the system refuses the same call."""
     words = ["data=folder", f"data.root={cells}", "data.image_size=[128,128]", "name=tiny"]
@@ -165,6 +166,7 @@ print(int(data.gather(torch.arange(len(data.index))).long().sum()))
 """
 
 
+@pytest.mark.slow
 def test_processes_that_fill_the_same_entry_at_once_agree(cells: Path) -> None:
     jobs = [
         subprocess.Popen([sys.executable, "-c", LOAD, str(cells)], stdout=subprocess.PIPE, text=True) for _ in range(2)
@@ -176,6 +178,7 @@ def test_processes_that_fill_the_same_entry_at_once_agree(cells: Path) -> None:
     assert not list((cache_dir() / "pixels").glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_fills_an_entry_leaves_nothing_wrong(cells: Path) -> None:
     slow = LOAD.replace("pixels.BLOCK = 2", "pixels.BLOCK = 1").replace("(256, 256)", "(3000, 3000)")
     job = subprocess.Popen([sys.executable, "-c", slow, str(cells)])

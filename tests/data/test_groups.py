@@ -70,6 +70,7 @@ def test_a_pattern_in_the_names_does_the_same_as_a_table(tmp_path: Path) -> None
     assert held_out(by_pattern) == held_out(by_table)
 
 
+@pytest.mark.slow
 def test_folders_that_share_groups_are_told_that_they_leak(
     train: Train, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,6 +98,7 @@ def test_folders_that_share_groups_are_told_that_they_leak(
     }
 
 
+@pytest.mark.slow
 def test_without_groups_nothing_is_said_of_them(finished: Path) -> None:
     metrics = metrics_of(finished)
     assert metrics["intervals"] == {}

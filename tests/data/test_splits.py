@@ -257,8 +257,11 @@ def test_official_strict_leaves_out_what_touches_test_and_nothing_else(index: In
     touching = groups(index, index.rows("TEST"))
     apart = [row for row in index.rows("TRAIN") if index.group[row] not in touching]
     assert sorted([*strict.train, *strict.val]) == apart
-    # The published split keeps them all, and cuts its validation by group all the same.
-    assert sorted([*plain.train, *plain.val]) == list(index.rows("TRAIN"))
+    # The published split learns from them all the same, and chooses on none of them, unless it had no others.
+    left_out = np.setdiff1d(index.rows("TRAIN"), [*plain.train, *plain.val])
+    assert groups(index, left_out) <= touching
+    assert not groups(index, plain.val) & touching or not len(left_out)
+    assert ("left out" in plain.caveat) == (len(left_out) > 0)
     assert not groups(index, plain.train) & groups(index, plain.val)
     for split in (plain, strict):
         assert list(split.test) == list(index.rows("TEST"))
@@ -400,6 +403,8 @@ def test_published_and_random_splits_leak_and_strict_ones_do_not(real_index: Ind
     assert real_index.counts(official.test_beside).tolist() == [13, 6, 4, 48]
     shared, tested = shared_groups(official, real_index, official.test)
     assert 4 <= shared < tested <= 71
+    assert not groups(real_index, official.val) & groups(real_index, official.test)
+    assert not groups(real_index, official.calibration) & groups(real_index, official.test)
     strict = official_split(real_index, 0, strict=True)
     check_sides(real_index, strict)
     assert shared_groups(strict, real_index, strict.test) == (0, tested)

@@ -36,6 +36,7 @@ def test_unknown_kinds_are_refused() -> None:
         render_smear("BASOPHIL", np.random.default_rng(0))
 
 
+@pytest.mark.slow
 def test_tree_does_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
     for workers in (1, 2):
         write_smears(tmp_path / str(workers), {"train": 26, "test": 1}, seed=5, workers=workers)
@@ -108,6 +109,7 @@ def simple_features(image: np.ndarray) -> list[float]:
     return [*pixels.mean(axis=(0, 1)), float(area)]
 
 
+@pytest.mark.slow
 def test_colour_and_size_do_not_give_the_class_away(true_areas: list[float]) -> None:
     def fields(each: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         drawn = [(c, np.random.default_rng([seed, c, i])) for c in range(4) for i in range(each)]

@@ -214,6 +214,7 @@ def test_what_is_no_table_is_not_waited_for(flat: Path, kind: str, monkeypatch: 
         found(flat, table=str(path))
 
 
+@pytest.mark.slow
 def test_a_run_on_a_table(train: Train, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     cells = write_cells(tmp_path / "cells", ("",), 8)
     flat = tmp_path / "flat"

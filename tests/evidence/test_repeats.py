@@ -5,7 +5,9 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from bloodcell.data.cuts import VALIDATION_FOLDS
 from bloodcell.evidence.repeats import holm, over_folds, over_seeds
+from bloodcell.tracking.settings import TRAINED_SHARE
 
 
 def test_over_seeds_is_students_t() -> None:
@@ -15,6 +17,10 @@ def test_over_seeds_is_students_t() -> None:
     assert found.sd == pytest.approx(np.std(values, ddof=1))
     assert found.interval == pytest.approx(stats.t.interval(0.95, 3, values.mean(), stats.sem(values)))
     assert found.repeats == 4
+    # With a seventh of the rest for validation the tested fold is 7/18 of what is trained on.
+    less = over_folds([np.array([value]) for value in (0.8, 0.9, 0.7, 0.8)], 4, 6 / 7)
+    half = 3.1824463 * np.sqrt(0.02 / 3 * (1 / 4 + 7 / 18))
+    assert less.interval == pytest.approx((0.8 - half, 0.8 + half), abs=1e-6)
 
 
 def test_over_seeds_of_differences_is_the_paired_t_test() -> None:
@@ -67,3 +73,7 @@ def test_holm_is_that_of_statsmodels() -> None:
     # By hand: 0.001 x 4, 0.03 x 3, then 0.04 x 2 raised to the one before it, then 0.2.
     assert holm(values) == pytest.approx([0.09, 0.004, 0.09, 0.2])
     assert holm([]) == []
+
+
+def test_the_share_that_is_trained_on_is_that_of_the_validation_cut() -> None:
+    assert TRAINED_SHARE == 1 - 1 / VALIDATION_FOLDS

@@ -1,5 +1,6 @@
 """Intervals, comparisons and calibration against SciPy, scikit-learn, statsmodels and exhaustive enumeration."""
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -43,13 +44,26 @@ def test_wilson_agrees_with_scipy(trials: int, share: float) -> None:
     assert 0 <= low <= successes / trials <= high <= 1
 
 
-def test_wilson_takes_fractions() -> None:
-    one, between, two = (intervals.wilson(successes, 7) for successes in (3, 3.5, 4))
+@given(trials=st.integers(1, 500), share=st.floats(0, 1))
+def test_the_exact_interval_agrees_with_scipy(trials: int, share: float) -> None:
+    successes = round(share * trials)
+    expected = stats.binomtest(successes, trials).proportion_ci(method="exact")
+    low, high = intervals.exact_interval(successes, trials)
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert 0 <= low <= successes / trials <= high <= 1
+
+
+def test_the_exact_interval_takes_fractions() -> None:
+    one, between, two = (intervals.exact_interval(successes, 7) for successes in (3, 3.5, 4))
     assert one[0] < between[0] < two[0]
     assert between[0] == pytest.approx(1 - between[1])
+
+
+@pytest.mark.parametrize("interval", [intervals.wilson, intervals.exact_interval])
+def test_there_are_no_more_successes_than_trials(interval: Callable[..., object]) -> None:
     for successes, trials in ((1, 0), (3, 2), (-1, 2)):
         with pytest.raises(ValueError, match="successes"):
-            intervals.wilson(successes, trials)
+            interval(successes, trials)
 
 
 def test_recalls_count_groups_and_not_images() -> None:
@@ -59,9 +73,10 @@ def test_recalls_count_groups_and_not_images() -> None:
     groups = np.repeat(list("abcdef"), 10)
     first, absent, last = intervals.recall_intervals(labels, predictions, groups, 3)
     assert absent is None
-    assert first == (1, pytest.approx(0.5101, abs=1e-4), 1, 4)
-    assert last == (0.5, *intervals.wilson(1, 2), 2)
-    assert intervals.share_interval(labels == predictions, groups) == pytest.approx((5 / 6, *intervals.wilson(5, 6), 6))
+    assert first == pytest.approx((1, 0.3976, 1, 4), abs=1e-4)  # the fourth root of 0.025
+    assert last == pytest.approx((0.5, *intervals.exact_interval(1, 2), 2))
+    whole = intervals.share_interval(labels == predictions, groups)
+    assert whole == pytest.approx((5 / 6, *intervals.exact_interval(5, 6), 6))
     with pytest.raises(ValueError, match="at least one"):
         intervals.share_interval(np.array([], bool), np.array([], str))
 
@@ -82,66 +97,92 @@ def test_scores_are_scikit_learns(classes: int) -> None:
     assert found["balanced_acc"] == pytest.approx(recall)
 
 
-def test_bootstrap_agrees_with_scipy() -> None:
-    # Every group holds both classes: one stratum, so plain resampling of groups.
-    rng = np.random.default_rng(5)
-    labels, groups = np.tile([0, 0, 1], 40), np.repeat([f"g{i}" for i in range(40)], 3)
-    predictions = np.where(rng.random(120) < 0.8, labels, 1 - labels)
-    confusions = intervals.group_confusions(labels, predictions, groups, 2)
-
-    def macro_f1(rows: np.ndarray, axis: int) -> np.ndarray:
-        (tn, fp), (fn, tp) = np.moveaxis(confusions[rows].sum(axis=axis % rows.ndim), (-2, -1), (0, 1))
-        return (2 * tp / (2 * tp + fp + fn) + 2 * tn / (2 * tn + fp + fn)) / 2
-
-    expected = stats.bootstrap(
-        (np.arange(40),), macro_f1, n_resamples=20_000, method="percentile", rng=np.random.default_rng(0)
-    ).confidence_interval
-    found = intervals.bootstrap_intervals(labels, predictions, groups, 2, resamples=20_000)["macro_f1"]
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.008)
-    assert found.value == pytest.approx(macro_f1(np.arange(40), 0))
-    assert found.groups == 40
+def test_groups_that_agree_count_as_kish_counts_them() -> None:
+    sizes = np.array([1, 2, 3, 4, 10, 10, 20])
+    groups, correct = np.repeat(np.arange(7), sizes), np.repeat([True, False, True, True, False, True, True], sizes)
+    assert intervals.effective_trials(correct, groups) == pytest.approx(50**2 / (sizes**2).sum())
+    # Of five groups nobody knows how alike their images are, and all alike say nothing of it either.
+    few = groups < 5
+    mixed = np.arange(20) % 2 == 0
+    assert intervals.effective_trials(mixed, groups[few]) == pytest.approx(20**2 / (sizes[:5] ** 2).sum())
+    assert intervals.effective_trials(np.ones(50, bool), groups) == pytest.approx(50**2 / (sizes**2).sum())
 
 
-def test_bootstrap_is_as_wide_as_its_strata_make_it() -> None:
+def test_images_that_are_alike_by_chance_count_nearly_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 10)
+    by_image, by_group = rng.random(600) < 0.8, np.repeat(rng.random(60) < 0.8, 10)
+    mixed = np.where(rng.random(600) < 0.5, by_image, by_group)
+    trials = [intervals.effective_trials(correct, groups) for correct in (by_group, mixed, by_image)]
+    assert trials[0] == pytest.approx(60)
+    assert 100 < trials[1] < 250 < 300 < trials[2] <= 600
+    assert intervals.effective_trials(by_image, np.arange(600)) == 600
+
+
+def test_likeness_is_that_of_scipys_analysis_of_variance() -> None:
+    rng = np.random.default_rng(1)
+    hits = rng.binomial(8, rng.beta(4, 1, 30))
+    correct = np.concatenate([np.arange(8) < hit for hit in hits])
+    ratio = stats.f_oneway(*correct.reshape(30, 8).astype(float)).statistic / stats.f(29, 210).ppf(0.2)
+    expected = 240 / (1 + 7 * (ratio - 1) / (ratio + 7))
+    assert intervals.effective_trials(correct, np.repeat(np.arange(30), 8)) == pytest.approx(expected)
+
+
+def test_summaries_have_the_values_of_their_scores() -> None:
+    labels, predictions, _, groups = answers(1)
+    found = intervals.summary_intervals(labels, predictions, groups, 4)
+    scores = intervals.confusion_scores(intervals.group_confusions(labels, predictions, groups, 4).sum(axis=0))
+    assert {name: one.value for name, one in found.items()} == pytest.approx({k: float(v) for k, v in scores.items()})
+    assert {one.groups for one in found.values()} == {40}
+
+
+def test_classes_of_one_size_have_one_interval_for_accuracy_and_balanced_accuracy() -> None:
+    rng = np.random.default_rng(3)
+    labels, groups = np.repeat([0, 1, 2], 50), np.repeat(np.arange(30), 5)
+    found = intervals.summary_intervals(labels, np.where(rng.random(150) < 0.9, labels, 0), groups, 3)
+    assert found["acc"] == pytest.approx(found["balanced_acc"])
+
+
+def test_summaries_are_as_wide_as_the_variance_of_their_classes_makes_them() -> None:
     # One image a group: the variance of a mean of recalls is known.
-    counts, shares = np.array([100, 50, 30]), np.array([0.9, 0.8, 0.6])
+    counts, shares = np.array([1000, 500, 300]), np.array([0.9, 0.8, 0.6])
     labels = np.repeat([0, 1, 2], counts)
     right = np.concatenate([np.arange(n) < share * n for n, share in zip(counts, shares, strict=True)])
-    predictions = np.where(right, labels, (labels + 1) % 3)
-    found = intervals.bootstrap_intervals(labels, predictions, np.arange(180).astype(str), 3, resamples=10_000)
+    predictions, groups = np.where(right, labels, (labels + 1) % 3), np.arange(1800).astype(str)
+    found = intervals.summary_intervals(labels, predictions, groups, 3)
     deviation = np.sqrt((shares * (1 - shares) / counts).sum()) / 3
     low, high = found["balanced_acc"].low, found["balanced_acc"].high
     assert high - low == pytest.approx(2 * 1.96 * deviation, rel=0.06)
     # Ten copies of each image say nothing new; taken for independent they would.
-    ten = intervals.bootstrap_intervals(
-        *(np.repeat(a, 10) for a in (labels, predictions, np.arange(180).astype(str))), 3, resamples=10_000
-    )
-    assert ten == found
+    ten = intervals.summary_intervals(*(np.repeat(a, 10) for a in (labels, predictions, groups)), 3)
+    assert all(ten[name] == pytest.approx(found[name]) for name in found)
+
+
+def test_a_class_that_is_all_correct_still_may_be_wrong() -> None:
+    labels = np.repeat([0, 1], 20)
+    found = intervals.summary_intervals(labels, labels, np.arange(40), 2)
+    assert all(one.value == one.high == 1 and 0.8 < one.low < 0.95 for one in found.values())
+
+
+def test_patients_whose_cells_fail_together_widen_the_interval() -> None:
+    labels, groups = np.tile([0, 1], 60), np.repeat(np.arange(12), 10)
+    ill = np.isin(groups, [0, 1, 2])
+    together = np.where(ill, 1 - labels, labels)
+    apart = np.where((ill & (labels == 0)) | (np.isin(groups, [3, 4, 5]) & (labels == 1)), 1 - labels, labels)
+    one, two = (intervals.summary_intervals(labels, said, groups, 2)["acc"] for said in (together, apart))
+    assert one.value == two.value == 0.75
+    assert one.high - one.low > 1.3 * (two.high - two.low)
 
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000))
-def test_bootstrap_does_not_see_the_order_of_rows(seed: int) -> None:
+def test_intervals_do_not_see_the_order_of_rows(seed: int) -> None:
     labels, predictions, _, groups = answers(seed)
     order = np.random.default_rng(seed).permutation(len(labels))
-    found = intervals.bootstrap_intervals(labels, predictions, groups, 3, resamples=50)
-    assert found == intervals.bootstrap_intervals(labels[order], predictions[order], groups[order], 3, resamples=50)
+    found = intervals.summary_intervals(labels, predictions, groups, 3)
+    again = intervals.summary_intervals(labels[order], predictions[order], groups[order], 3)
+    assert all(found[name] == pytest.approx(again[name]) for name in found)
     assert all(0 <= estimate.low <= estimate.high <= 1 for estimate in found.values())
-
-
-def test_bootstrap_needs_no_more_memory_for_more_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    labels, predictions, _, groups = answers(0)
-    whole = intervals.bootstrap_intervals(labels, predictions, groups, 3, resamples=101)
-    monkeypatch.setattr(intervals, "DRAWN_AT_ONCE", 60)
-    assert intervals.bootstrap_intervals(labels, predictions, groups, 3, resamples=101) == whole
-
-
-def test_rare_mixtures_join_their_rarest_class() -> None:
-    # Ten groups of class 0, six of class 1, two with both, and five with 0 and 2: enough for a stratum.
-    held = [(0,)] * 10 + [(1,)] * 6 + [(0, 1)] * 2 + [(0, 2)] * 5
-    confusions = np.array([np.diag(np.isin([0, 1, 2], classes)).astype(float) for classes in held])
-    strata = sorted(sorted(members.tolist()) for members in intervals._strata(confusions))
-    assert strata == [list(range(10)), list(range(10, 18)), list(range(18, 23))]
 
 
 def test_class_numbers_out_of_range_are_refused() -> None:
@@ -240,7 +281,9 @@ def test_reliability_of_honest_probabilities(spoken: tuple[np.ndarray, np.ndarra
     assert sum(part.correct.low <= part.confidence <= part.correct.high for part in bins) >= 8
     ece = sum(part.images * abs(part.confidence - part.correct.value) for part in bins) / len(labels)
     assert calibration.probability_scores(labels, shares)["ece"] == pytest.approx(ece)
-    groups = np.array([f"g{i // 5}" for i in range(1500)])
+    # The five of a group are right or wrong together.
+    groups = np.empty(1500, dtype="<U4")
+    groups[np.argsort(shares.argmax(axis=1) == labels, kind="stable")] = [f"g{i // 5}" for i in range(1500)]
     grouped = calibration.reliability(labels, shares, groups, bins=1)[0].correct
     plain = calibration.reliability(labels, shares, bins=1)[0].correct
     assert (grouped.groups, plain.groups) == (300, 1500)
@@ -308,6 +351,20 @@ def test_temperature_keeps_the_order(logits: list[list[float]], temperature: flo
     assert back == pytest.approx(shares)
 
 
+def test_a_calibrated_net_shows_an_error_too_and_a_larger_one_on_fewer_groups(
+    spoken: tuple[np.ndarray, np.ndarray],
+) -> None:
+    labels, shares = spoken
+    own = np.arange(1500).astype(str)
+    many, few = calibration.expected_ece(shares, own), calibration.expected_ece(shares[:60], own[:60])
+    # These labels were drawn from these probabilities.
+    assert calibration.probability_scores(labels, shares)["ece"] == pytest.approx(many, abs=0.02)
+    assert 0 < many < 0.04 < 0.08 < few < 0.2
+    copies = calibration.expected_ece(np.repeat(shares[:60], 10, axis=0), np.repeat(own[:60], 10))
+    assert copies == pytest.approx(few, abs=0.02)
+    assert calibration.expected_ece(shares[:60], np.full(60, "")) == pytest.approx(few, abs=0.02)
+
+
 def test_temperature_is_above_zero() -> None:
     for temperature in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="above 0"):
@@ -325,24 +382,3 @@ def test_reliability_diagram_shows_every_bin(spoken: tuple[np.ndarray, np.ndarra
         pytest.approx((part.correct.low, part.correct.high)) for part in bins
     ]
     assert axes.get_ylim()[0] < min(part.correct.low for part in bins)
-
-
-# --- what the documentation says of coverage ---
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("numbers", "least", "most"), [((13, 6, 4, 48), 0.75, 0.9), ((88, 33, 20, 207), 0.91, 0.98)])
-def test_the_bootstrap_is_too_narrow_for_four_monocytes_and_about_right_for_twenty(
-    numbers: tuple[int, ...], least: float, most: float
-) -> None:
-    rng = np.random.default_rng(0)
-    recalls = np.array([0.85, 0.95, 0.75, 0.9])
-    labels = np.repeat(np.arange(4), numbers)
-    groups = np.arange(len(labels)).astype(str)
-    covered = []
-    for draw in range(600):
-        right = rng.random(len(labels)) < recalls[labels]
-        said = np.where(right, labels, (labels + 1) % 4)
-        found = intervals.bootstrap_intervals(labels, said, groups, 4, resamples=500, seed=draw)["balanced_acc"]
-        covered.append(found.low <= recalls.mean() <= found.high)
-    assert least < np.mean(covered) < most

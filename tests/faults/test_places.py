@@ -114,6 +114,7 @@ def test_what_was_there_before_is_not_removed(tmp_path: Path) -> None:
     remove_untouched(tmp_path / "run", set())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subdir", ["'${hydra.job.num}'", "x-${hydra.job.id}"])
 def test_directories_by_number_belong_to_their_grid(
     train: Train, refused: Callable[..., str], tmp_path: Path, subdir: str, capfd: pytest.CaptureFixture[str]
@@ -165,6 +166,7 @@ def test_links_are_not_followed_out_of_a_run(
     assert (target.read_bytes() if target.is_file() else files(target)) == before
 
 
+@pytest.mark.slow
 def test_links_of_a_file_inside(train: Train, finished: Path, tmp_path: Path) -> None:
     """What is replaced as a whole replaces the link, wherever it leads."""
     run = Path(shutil.copytree(finished, tmp_path / "runs" / "run"))
@@ -196,6 +198,7 @@ def test_the_table_of_runs_touches_no_lock_that_is_a_link(
     assert target.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_link_in_a_failed_job_ends_no_sweep_in_a_traceback(
     train: Train, refused: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -96,6 +96,7 @@ def test_killed_in_a_checkpoint_it_ends_as_if_undisturbed(
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
+@pytest.mark.slow
 def test_of_equal_epochs_the_first_stays_the_best(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +111,7 @@ def test_of_equal_epochs_the_first_stays_the_best(
     assert epochs == [0, 0]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_moved_keeps_its_best(train: Train, finished: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(finished, tmp_path / "runs" / "moved"))
     content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
@@ -137,6 +139,7 @@ def test_a_finished_run_is_not_touched(
     assert after == before
 
 
+@pytest.mark.slow
 def test_resumed_after_its_last_epoch_it_draws_its_curves(
     train: Train, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +226,7 @@ def test_an_early_refusal_leaves_an_older_run_as_it_was(train: Train, finished: 
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.slow
 def test_a_run_from_weights_of_another_starts_over_from_them(
     train: Train, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

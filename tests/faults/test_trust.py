@@ -239,6 +239,7 @@ def test_a_pickle_in_place_of_a_checkpoint(refused: Refused, hostile: Path, cell
     assert "holds tensors and plain data only" in refused(train, *mine)
 
 
+@pytest.mark.slow
 def test_what_is_typed_stays_free(
     train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -252,6 +253,7 @@ def test_what_is_typed_stays_free(
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 1
 
 
+@pytest.mark.slow
 def test_what_harms_nobody_goes_on_as_it_is(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     words = (
         "trainer.callbacks=[{_target_: lightning.pytorch.callbacks.LearningRateMonitor}]",
@@ -266,6 +268,7 @@ def test_what_harms_nobody_goes_on_as_it_is(train: Callable[..., Path], monkeypa
     type_(monkeypatch, reproduce, "--run", run)
 
 
+@pytest.mark.slow
 def test_a_job_of_a_named_grid_goes_on_alone(train: Callable[..., Path], tmp_path: Path) -> None:
     job = train("sweep=seeds", "seed=0")
     assert train(f"ckpt_path={job}", "trainer.max_epochs=3", base=()) == job

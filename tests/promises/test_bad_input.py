@@ -80,6 +80,7 @@ def test_other_file_is_named(refused: Callable[..., str], copy: Path) -> None:
     assert "notes.txt: expected images only" in refused(base=folder(copy))
 
 
+@pytest.mark.slow
 def test_hidden_files_do_not_matter(train: Train, copy: Path) -> None:
     (copy / "val" / "MONOCYTE" / ".DS_Store").write_bytes(b"x")
     (copy / "val" / ".cache").mkdir()
@@ -152,6 +153,7 @@ def test_protocol_random_chooses_nothing(refused: Callable[..., str], tmp_path: 
         )
 
 
+@pytest.mark.slow
 def test_checkpoint_with_more_classes_than_the_data(refused: Callable[..., str], train: Train, tmp_path: Path) -> None:
     first = train()
     shutil.move(first, tmp_path / "kept")

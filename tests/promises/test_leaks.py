@@ -47,6 +47,7 @@ def evaluated(run: Path) -> dict[str, object]:
     return metrics_of(sorted((run / "evaluations").iterdir())[-1])
 
 
+@pytest.mark.slow
 def test_its_own_test_images_are_clean(run: Path, typed: Command) -> None:
     assert metrics_of(run)["shared_groups"] == 0
     assert "WARNING" not in typed("evaluate", str(run))
@@ -63,6 +64,7 @@ def test_another_fold_was_seen(run: Path, typed: Command) -> None:
     assert "seen" in str(found["warning"])
 
 
+@pytest.mark.slow
 def test_folds_of_another_seed_were_seen_in_part(run: Path, typed: Command) -> None:
     assert "WARNING: the weights have seen" in typed("evaluate", str(run), "data.fold_seed=1", "--allow-leak")
     before, found = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["seen"], evaluated(run)
@@ -90,6 +92,7 @@ def test_pictures_that_are_new_are_clean(run: Path, tmp_path: Path, typed: Comma
     assert "learnt_images" not in evaluated(run)
 
 
+@pytest.mark.slow
 def test_weights_that_are_tuned_bring_what_they_saw(run: Path, grouped: Path, typed: Command) -> None:
     words = (*TINY, f"data.root={grouped}", *FOLDS, "data.fold=1", f"init_from={run}/checkpoints/last.ckpt")
     assert "init_from: expected weights that have not seen all" in typed("train", *words, "hydra.run.dir=tuned")
@@ -114,6 +117,7 @@ def test_a_checkpoint_of_another_fold_starts_no_clean_run(run: Path, grouped: Pa
     assert "ckpt_path: expected weights that have not seen all" in said
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_photographs_are_known_wherever_their_copies_lie(real: Path, tmp_path: Path, typed: Command) -> None:
     """Other copies of photographs that were learnt, in a plain folder without names that tell."""

@@ -37,6 +37,7 @@ def test_an_old_run_is_tested_again(old: Path, monkeypatch: pytest.MonkeyPatch) 
             assert metrics_of(again)[name] == pytest.approx(value, abs=1e-6), name
 
 
+@pytest.mark.slow
 def test_an_old_run_is_made_again(
     old: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -101,6 +101,7 @@ def test_real_images_are_what_they_are_said_to_be(real: Path) -> None:
     assert (len(paper.train), len(paper.test)) == (11444, 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_a_smoke_run_on_real_images(real: Path, tmp_path: Path) -> None:
     words = ["experiment=quickstart", "trainer=smoke", "data.image_size=[48,64]", "data.cache=none"]

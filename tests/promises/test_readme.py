@@ -109,6 +109,7 @@ def test_imports_work(page: Path) -> None:
         assert all(hasattr(loaded, name.strip()) for name in names.split(",")), module
 
 
+@pytest.mark.slow
 def test_the_examples_of_a_net_and_a_data_set_train(
     train: Callable[..., Path], cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

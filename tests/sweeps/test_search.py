@@ -59,6 +59,7 @@ def test_trials_are_runs_and_a_search_goes_on(
     assert (after[:3], len(after)) == (before, 4)
 
 
+@pytest.mark.slow
 def test_a_trial_that_lags_behind_is_stopped(searching: Search, tmp_path: Path) -> None:
     words = ("optim.lr=tag(log,interval(1e-3,1e-1))", "test=false", "trainer.max_epochs=6")
     study = searching(*words, "--trials", "1")

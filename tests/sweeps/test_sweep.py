@@ -42,6 +42,7 @@ def numbers_of(run: Path) -> dict[str, Any]:
     return {name: value for name, value in metrics_of(run).items() if isinstance(value, float)}
 
 
+@pytest.mark.slow
 def test_a_grid_with_failing_jobs_ends_with_all_results_and_runs_only_those_again(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +102,7 @@ def sweeping(cells: Path, where: Path, *words: str) -> Iterator[subprocess.Popen
             process.wait()
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_to_the_same_table(
     cells: Path, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,6 +133,7 @@ def test_a_killed_sweep_goes_on_to_the_same_table(
         assert len(rows) == 15, "every epoch once"
 
 
+@pytest.mark.slow
 def test_one_sweep_launched_twice_at_once_does_every_job_once(
     cells: Path, train: Train, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +184,7 @@ def test_a_run_is_not_written_over(finished: Path, train: Train, capsys: pytest.
     assert (finished / "metrics.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_jobs_are_named_by_content(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(*SMOKE, "optim.lr=1e-3", "seed=0,1", "-m")
     (folder,) = tmp_path.glob("runs/tiny-sweep/*")
@@ -236,6 +240,7 @@ def test_a_mistyped_grid_is_one_line_and_writes_nothing(
     assert not jobs_of(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_finished_job_that_lost_its_files_is_done_again(train: Train, tmp_path: Path) -> None:
     grid = (*SMOKE, "seed=0,1", "-m")
     train(*grid)
@@ -306,6 +311,7 @@ def test_many_jobs_in_one_process_keep_its_size(cells: Path, tmp_path: Path) -> 
     assert len(jobs_of(tmp_path)) == 30
 
 
+@pytest.mark.slow
 def test_jobs_are_known_by_what_their_interpolations_lead_to(
     train: Train, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,15 +14,17 @@ from bloodcell.tracking.predictions import read_folds
 HEADER = ["file", "view", "micrograph", "group", "class", "predicted", "p_A", "p_B"]
 
 
-def write_run(folder: Path, seed: int, right: float, rows: range = range(60), group: str = "g{}") -> Path:
-    """A run with originals, two to a field group, and copies that must not count."""
+def write_run(
+    folder: Path, seed: int, right: float, rows: range = range(60), group: str = "g{}", each: int = 2
+) -> Path:
+    """A run with originals, ``each`` to a field group, and copies that must not count."""
     rng = np.random.default_rng(seed)
     lines = []
     for row in rows:
         truth = "AB"[row % 2]
         said = truth if rng.random() < right else "BA"[row % 2]
-        lines.append([f"o{row}", "original", f"m{row}", group.format(row // 2), truth, said, 0.5, 0.5])
-        lines.append([f"t{row}", "twin", f"m{row}", group.format(row // 2), truth, "B", 0, 1])
+        lines.append([f"o{row}", "original", f"m{row}", group.format(row // each), truth, said, 0.5, 0.5])
+        lines.append([f"t{row}", "twin", f"m{row}", group.format(row // each), truth, "B", 0, 1])
     write_csv(folder / "predictions.csv", HEADER, lines)
     return folder
 
@@ -31,13 +33,22 @@ def test_a_better_model_is_seen_and_an_equal_one_is_not(tmp_path: Path) -> None:
     good, bad = (read_folds(write_run(tmp_path / str(share), 1, share)) for share in (0.95, 0.5))
     found = compare_models(good, bad)
     assert (found["images"], found["groups"]) == (60, 30)
-    assert found["mcnemar"]["p"] < 0.001
+    assert found["mcnemar"] is None, "two images of one group are not independent"
     assert found["balanced_acc"]["difference"] > 0.2
     assert found["balanced_acc"]["p"] < 0.01
     back = compare_models(bad, good)
     assert back["balanced_acc"]["difference"] == pytest.approx(-found["balanced_acc"]["difference"])
-    same = compare_models(good, good)
-    assert same["mcnemar"]["p"] == same["macro_f1"]["p"] == 1
+    assert compare_models(good, good)["macro_f1"]["p"] == 1
+
+
+def test_mcnemar_is_for_groups_of_one_image(tmp_path: Path) -> None:
+    good, bad = (read_folds(write_run(tmp_path / str(share), 1, share, each=1)) for share in (0.95, 0.5))
+    found = compare_models(good, bad)
+    assert found["mcnemar"]["p"] < 0.001
+    assert found["mcnemar"]["only_first"] - found["mcnemar"]["only_second"] == pytest.approx(
+        60 * found["acc"]["difference"]
+    )
+    assert compare_models(good, good)["mcnemar"]["p"] == 1
 
 
 def test_folds_are_pooled_and_seeds_are_not(tmp_path: Path) -> None:
@@ -83,10 +94,10 @@ def test_without_groups_images_are_counted_and_that_is_said(
 def test_the_command_prints_a_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_run(tmp_path / "a", 0, 0.9)
-    write_run(tmp_path / "b", 1, 0.6)
+    write_run(tmp_path / "a", 0, 0.9, each=1)
+    write_run(tmp_path / "b", 1, 0.6, each=1)
     monkeypatch.setattr(sys, "argv", ["compare", str(tmp_path / "a"), str(tmp_path / "b")])
     main()
     shown = capsys.readouterr().out
-    assert "60 images, 30 field groups" in shown
+    assert "60 images, 60 field groups" in shown
     assert "exact McNemar" in shown

@@ -73,6 +73,7 @@ def assert_same_numbers(one: Path, two: Path) -> None:
         assert before == after
 
 
+@pytest.mark.slow
 def test_two_processes_stopped_and_resumed_end_as_one(train: Train, odd: Path, tmp_path: Path) -> None:
     """In float32, at the same global batch: 25 steps of 5, 5, 5, 5 and 2 images, shared 3 to 2 and 1 to 1."""
     words = (*PLAIN, f"data.root={odd}")

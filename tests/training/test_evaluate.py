@@ -94,6 +94,7 @@ def test_other_classes_and_no_runs_are_refused(
     assert "best.ckpt" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_on_smears_is_tested_on_smears_even_when_real_images_are_there(
     evaluate: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ def test_csv_leaves_every_artefact_and_our_metrics_csv_alone(train: Train, finis
     assert len(setting.runs) == 2, "what a run was watched with makes no other setting of it"
 
 
+@pytest.mark.slow
 def test_csv_of_a_resumed_run_keeps_what_was_logged(train: Train) -> None:
     run = train("logger=csv", "trainer.max_epochs=1")
     before = (run / "csv" / "metrics.csv").read_bytes()

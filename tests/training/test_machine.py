@@ -69,6 +69,7 @@ def test_the_choice_is_said_and_recorded_and_trains(
     }
 
 
+@pytest.mark.slow
 def test_what_is_reported_is_float32_whatever_the_training_was(
     train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +99,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc keeps or returns memory")
 def test_freed_memory_is_used_again_without_asking_the_system() -> None:
     def faults(word: str) -> int:
@@ -112,6 +114,7 @@ def test_the_tests_run_on_the_threads_that_were_asked_for() -> None:
     assert torch.get_num_threads() == int(os.environ["OMP_NUM_THREADS"])
 
 
+@pytest.mark.slow
 def test_jobs_side_by_side_share_the_threads(cells: Path, tmp_path: Path) -> None:
     words = [*TINY, f"data.root={cells}", "trainer.max_epochs=1", "hydra/launcher=joblib", "seed=0,1"]
     env = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}

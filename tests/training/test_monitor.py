@@ -62,6 +62,7 @@ def test_any_log_of_hydras_will_do(train: Train, group: str) -> None:
     assert json.loads((run / "status.json").read_text())["state"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_terminal_without_accents(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from bloodcell.training import recorder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("took", "said"), [((2, 2, 8, 9, 2), 1), ((0.1, 0.1, 0.9, 0.2, 0.1), 0)])
 def test_a_run_that_becomes_slow_says_so_once_and_what_to_do(
     took: tuple[float, ...],

@@ -62,6 +62,7 @@ def again(monkeypatch: pytest.MonkeyPatch, run: Path) -> None:
     reproduce.main()
 
 
+@pytest.mark.slow
 def test_a_run_is_made_again_from_its_directory(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

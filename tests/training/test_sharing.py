@@ -82,6 +82,7 @@ print(before, beside, sleeps())
 """
 
 
+@pytest.mark.slow
 @NEEDS_TWO
 def test_beside_a_busy_process_threads_sleep_when_they_wait() -> None:
     before, beside, after = map(int, python("-c", SLEEPS).split())
@@ -89,6 +90,7 @@ def test_beside_a_busy_process_threads_sleep_when_they_wait() -> None:
     assert max(before, after) < beside / 2
 
 
+@pytest.mark.slow
 @NEEDS_TWO
 def test_the_users_word_stands() -> None:
     chosen = map(int, python("-c", SLEEPS, GOMP_SPINCOUNT="10000000").split())

@@ -39,6 +39,7 @@ def tensorboard(logdir: Path) -> Iterator[Callable[..., Any]]:
         server.wait()
 
 
+@pytest.mark.slow
 def test_hparams_is_the_table_of_the_sweep(train: Callable[..., Path], tmp_path: Path) -> None:
     train("optim.lr=1e-3,1e-1", "data.augment.strength=0,1", "trainer.max_epochs=1", "-m")
     jobs = [path.parent for path in tmp_path.glob("runs/tiny-sweep/*/*/metrics.json")]

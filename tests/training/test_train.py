@@ -147,6 +147,7 @@ def test_a_run_does_not_go_on_with_other_images(
     assert json.loads((run / "status.json").read_text())["state"] == "ok", "what is finished stays so"
 
 
+@pytest.mark.slow
 def test_more_epochs_from_a_checkpoint_file(train: Train) -> None:
     short = train()
     longer = train("trainer.max_epochs=3", f"ckpt_path={short / 'checkpoints' / 'last.ckpt'}")
@@ -154,6 +155,7 @@ def test_more_epochs_from_a_checkpoint_file(train: Train) -> None:
     assert same(longer, train("trainer.max_epochs=3"))
 
 
+@pytest.mark.slow
 def test_fine_tuning_makes_a_new_head(train: Train, tmp_path: Path) -> None:
     from tests.helpers import TINY, write_cells
 
@@ -179,6 +181,7 @@ def test_balanced_weights_are_scikit_learns(cells: Path) -> None:
     assert class_weights("balanced", data) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "choice",
     [
@@ -208,6 +211,7 @@ def test_choices_by_config(train: Train, choice: tuple[str, ...]) -> None:
         assert "test/acc" not in metrics
 
 
+@pytest.mark.slow
 def test_the_papers_and_torchvisions_nets_train(train: Train, cells: Path) -> None:
     base = ("data=folder", f"data.root={cells}", "data.image_size=[40,32]", "trainer=smoke")
     paper = train("model=paper_cnn", "model.widths=[4,4,4]", base=base)
@@ -216,6 +220,7 @@ def test_the_papers_and_torchvisions_nets_train(train: Train, cells: Path) -> No
     assert "test/acc" in metrics_of(other)
 
 
+@pytest.mark.slow
 def test_synthetic_runs_say_so_everywhere(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     run = train(
         base=(
@@ -230,6 +235,7 @@ def test_synthetic_runs_say_so_everywhere(train: Train, capsys: pytest.CaptureFi
     assert [path.name for path in run.glob("tensorboard*")] == ["tensorboard-SYNTHETIC-not-real-cells"]
 
 
+@pytest.mark.slow
 def test_synthetic_cells_are_learned(train: Train) -> None:
     run = train(
         base=(

@@ -73,7 +73,7 @@ def _guess(values: Any, labels: "IntArray", group: "StrArray") -> dict[str, Any]
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
     from sklearn.tree import DecisionTreeClassifier
 
-    from bloodcell.evidence.intervals import bootstrap_intervals
+    from bloodcell.evidence.intervals import summary_intervals
 
     classes = np.unique(labels)
     fewest = min(len(np.unique(group[labels == k])) for k in classes) if len(classes) > 1 else 0
@@ -82,5 +82,5 @@ def _guess(values: Any, labels: "IntArray", group: "StrArray") -> dict[str, Any]
     folds = StratifiedGroupKFold(min(5, fewest), shuffle=True, random_state=0)
     tree = DecisionTreeClassifier(max_depth=3, class_weight="balanced", random_state=0)
     said = cross_val_predict(tree, values, labels, groups=group, cv=folds)
-    one = bootstrap_intervals(labels, said, group, int(labels.max()) + 1)["balanced_acc"]
+    one = summary_intervals(labels, said, group, int(labels.max()) + 1)["balanced_acc"]
     return {"balanced_acc": one.value, "interval": [one.low, one.high], "groups": one.groups}

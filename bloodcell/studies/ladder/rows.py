@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bloodcell.evidence.intervals import bootstrap_intervals, confusion_scores, group_confusions
+from bloodcell.evidence.intervals import confusion_scores, group_confusions, summary_intervals
 from bloodcell.evidence.pages import markdown_table
 from bloodcell.studies.ladder.trainings import Training
 from bloodcell.tracking.predictions import Predictions, joined_predictions, read_predictions
@@ -63,14 +63,14 @@ def ladder_rows(tested: Sequence[Tested]) -> list[dict[str, Any]]:
 
 
 def _scores(tested: Sequence[Tested]) -> dict[str, Any]:
-    """The mean over seeds; pooled predictions have just this mean, so their bootstrap over groups is its interval."""
+    """The mean over seeds; pooled predictions have just this mean, so its interval is theirs."""
     seeds = [
         joined_predictions([one.predictions for one in tested if one.seed == seed])
         for seed in dict.fromkeys(one.seed for one in tested)
     ]
     first, pooled = seeds[0], joined_predictions(seeds)
     classes = len(first.classes)
-    found = bootstrap_intervals(pooled.correct, pooled.predicted, pooled.group, classes)
+    found = summary_intervals(pooled.correct, pooled.predicted, pooled.group, classes)
     confusions = (group_confusions(one.correct, one.predicted, one.group, classes).sum(axis=0) for one in seeds)
     each = [confusion_scores(confusion) for confusion in confusions]
     return {
