@@ -204,8 +204,9 @@ def test_folds_have_the_corrected_interval(runs: Command, make: Make, tmp_path: 
     shown = " ".join(runs("--csv", "t.csv").split())
     assert "over 3 folds, seeds averaged within each, by the corrected resampled t" in shown
     (row,) = rows_of(tmp_path / "t.csv")
-    # Fold means 0.8, 0.9, 0.7: s = 0.1, its mean's variance 0.01 (1/3 + 1/2), t(0.975; 2) = 4.3026527.
-    half = 4.3026527 * np.sqrt(0.01 * (1 / 3 + 1 / 2))
+    # Fold means 0.8, 0.9, 0.7: s = 0.1, its mean's variance 0.01 (1/3 + 7/12), t(0.975; 2) = 4.3026527.
+    # A seventh of the two other folds is validation: the tested one is 7/12 of what is trained on.
+    half = 4.3026527 * np.sqrt(0.01 * (1 / 3 + 7 / 12))
     assert [float(row[f"{VAL} {end}"]) for end in ("low", "high")] == pytest.approx([0.8 - half, 0.8 + half])
     assert row["runs"] == "6"
 
@@ -235,7 +236,7 @@ def test_folds_are_compared_fold_by_fold(runs: Command, make: Make) -> None:
     make_folds(make, 0.1, one)
     make_folds(make, 0.2, other)
     differences = np.mean(one, axis=1) - np.mean(other, axis=1)
-    statistic = differences.mean() / np.sqrt(differences.var(ddof=1) * (1 / 3 + 1 / 2))
+    statistic = differences.mean() / np.sqrt(differences.var(ddof=1) * (1 / 3 + 7 / 12))
     shown = runs("--compare")
     line = next(line for line in shown.split("\n") if f"{differences.mean():+.4f}" in line)
     assert f"{2 * stats.t.sf(abs(statistic), 2):.3g}" in line
