@@ -20,7 +20,7 @@ PORT ?= 6006
 LOGDIR ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict explain count export net doubts ladder lineage crops simulate reproduce report runs tensorboard lint format lock test test-all clean
+.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict explain count export net doubts ladder lineage crops simulate test-faults reproduce report runs tensorboard lint format lock test test-all clean
 
 help:
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -135,6 +135,9 @@ test: $(READY)  ## Run the fast tests (3 to 4 minutes on two cores)
 
 test-all: $(READY)  ## Run all tests
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+test-faults: $(READY)  ## Run the tests of faults alone: kills, full disks, files from strangers
+	$(BIN)/python -m pytest -n auto --dist worksteal tests/faults
 
 bench: $(READY)  ## Time an epoch beside plain PyTorch, Keras (installs it) and the machine's ceiling, when idle
 	$(BIN)/python -m pip install -e ".[bench]"
