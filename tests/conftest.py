@@ -5,6 +5,7 @@ import os
 # The nets here are tiny: a second thread would only wait. Before torch, which reads this once, when it is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,14 @@ from tests.helpers import TINY, write_cells
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``train/``, ``val/`` and ``test/`` with three classes of a few images; nobody writes to it."""
     return write_cells(tmp_path_factory.mktemp("cells"), ("train", "val", "test"), 8)
+
+
+@pytest.fixture(autouse=True)
+def loaded_libraries_are_no_garbage() -> None:
+    """Every run looks for garbage when it ends: among a million objects of the libraries it would take as long as it."""
+    if "lightning" in sys.modules and not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)

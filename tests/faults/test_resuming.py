@@ -79,7 +79,7 @@ def killed_at(train: Train, patch: pytest.MonkeyPatch, tmp_path: Path, count: in
     return newest(tmp_path)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, pytest.param(4, marks=pytest.mark.slow), 5])
+@pytest.mark.parametrize("count", [3, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 2, 4, 5))])
 def test_killed_in_a_checkpoint_it_ends_as_if_undisturbed(
     train: Train, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
@@ -165,11 +165,11 @@ def sends(number: int) -> Callable[..., None]:
 @pytest.mark.parametrize(
     "place",
     [
-        "bloodcell.training.assemble.make_data",
         "bloodcell.training.checks.check_before_fit",
-        "bloodcell.training.recorder.RunRecorder.on_train_epoch_start",
-        "bloodcell.training.run.result_of",
-        "bloodcell.training.artefacts.write_artefacts",
+        pytest.param("bloodcell.training.assemble.make_data", marks=pytest.mark.slow),
+        pytest.param("bloodcell.training.recorder.RunRecorder.on_train_epoch_start", marks=pytest.mark.slow),
+        pytest.param("bloodcell.training.run.result_of", marks=pytest.mark.slow),
+        pytest.param("bloodcell.training.artefacts.write_artefacts", marks=pytest.mark.slow),
     ],
 )
 def test_sigterm_is_said_wherever_it_comes(

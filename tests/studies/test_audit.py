@@ -68,7 +68,9 @@ def test_a_clean_folder_passes(clean: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "<script" not in page
 
 
-@pytest.mark.parametrize("change", ["same bytes", "flipped", "rotated"])
+@pytest.mark.parametrize(
+    "change", ["same bytes", *(pytest.param(change, marks=pytest.mark.slow) for change in ("flipped", "rotated"))]
+)
 def test_a_copy_across_the_split_is_a_leak_unless_it_is_waived(
     clean: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: str
 ) -> None:

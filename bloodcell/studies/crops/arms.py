@@ -12,7 +12,7 @@ from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_bytes, write_json, write_text
 from bloodcell.data.lineage_table import read_lineage
 from bloodcell.evidence.comparison import group_permutation
-from bloodcell.evidence.intervals import bootstrap_intervals, recall_intervals
+from bloodcell.evidence.intervals import recall_intervals, summary_intervals
 from bloodcell.evidence.pages import markdown_table
 from bloodcell.studies.crops.finding import is_uncut
 from bloodcell.tracking.manifest import manifest
@@ -74,7 +74,7 @@ def arms_table(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, A
             cells.append([row["arm"] if part == "all" else "", f"{words} ({one['photographs']})", *shown, *recalls])
     said = (
         "Each photograph is predicted once, by a net (or model) that has seen nothing of its field group: five folds, "
-        "one seed. In brackets: 95 % intervals over field groups, bootstrap for means and Wilson for recalls; they "
+        "one seed. In brackets: 95 % intervals over field groups; they "
         "leave out what another seed would change. A cell is cut if the annotator's box comes within two pixels of "
         "the frame.\n\n"
     )
@@ -95,7 +95,7 @@ def _row(name: str, table: Predictions) -> dict[str, Any]:
 
 def _scores(table: Predictions) -> dict[str, Any]:
     classes = len(table.classes)
-    means = bootstrap_intervals(table.correct, table.predicted, table.group, classes)
+    means = summary_intervals(table.correct, table.predicted, table.group, classes)
     recalls = recall_intervals(table.correct, table.predicted, table.group, classes)
     return {
         "photographs": len(table),
