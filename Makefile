@@ -73,7 +73,7 @@ count: $(READY)  ## Count the cells of each class in pictures, with intervals; I
 export: $(READY)  ## Make one file of a run, with a card and with doubt; RUN=runs/... ARGS="--to onnx"
 	$(BIN)/python -m bloodcell.export $(RUN) $(ARGS)
 
-net: $(READY)  ## Train the net of the package again: its five folds, then all photographs; an hour on two cores
+net: $(READY)  ## Train the net of the package again: its five folds, then all photographs; 20 minutes on two cores
 	$(BIN)/python -m bloodcell.train -m experiment=shipped data.protocol=grouped data.fold=0,1,2,3,4 hydra.sweep.dir=runs/shipped/folds
 	$(BIN)/python -m bloodcell.train -m experiment=shipped data.protocol=everything hydra.sweep.dir=runs/shipped/all
 	$(BIN)/python -m bloodcell.export runs/shipped/all/*/ --folds runs/shipped/folds --out bloodcell/nets/cells.safetensors

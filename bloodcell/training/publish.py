@@ -104,11 +104,12 @@ def opened_with_data(run_dir: Path) -> tuple[TrainedNet, CellImages]:
 
 
 def learnt_cells(trained: TrainedNet, data: CellImages) -> LearntCells:
-    """Place the cells that a run has learnt: some of its images, and all photographs that they were made from."""
+    """Place the cells that a run has learnt: all photographs of its training images, and some of their copies."""
     index, rows = data.index, data.split.train
-    originals = np.flatnonzero(
-        (index.view == "original") & np.isin(index.micrograph, np.unique(index.micrograph[rows]))
-    )
+    photographs = np.setdiff1d(np.unique(index.micrograph[rows]), [""])
+    if len(photographs):
+        rows = np.flatnonzero(index.published & np.isin(index.micrograph, photographs))
+    originals = np.flatnonzero((index.view == "original") & np.isin(index.micrograph, photographs))
     rows = np.union1d(originals, rows[:: -(-len(rows) // POINTS)])
     _, features = _outputs(trained, data, rows)
     return learn_cells(features, index.label[rows], index.file[rows])

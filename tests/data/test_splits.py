@@ -425,3 +425,17 @@ def test_learning_from_originals_leaves_the_folds_as_they_are(real_index: Index)
     assert files(real_index, split.test_beside) == files(real_index, original.test_beside)
     assert files(real_index, original.val) == files(real_index, split.calibration)
     assert len(original.train) + len(original.val) + len(original.test) == 348
+
+
+def test_everything_learns_every_copy_or_every_photograph_and_chooses_nothing() -> None:
+    from bloodcell.data.sources.blood_cells import everything
+
+    index = table([8, 8], [4, 4])
+    views = np.array(["twin"] * 16 + ["original"] * 8)
+    index = replace(index, view=views)
+    for train_view, expected in (("twin", np.arange(16)), ("original", np.arange(16, 24))):
+        split = everything(index, train_view)  # type: ignore[arg-type]
+        assert np.array_equal(split.train, expected)
+        assert np.array_equal(split.test, np.arange(16, 24))
+        assert not split.choice
+        assert "every photograph was learnt" in split.caveat

@@ -123,7 +123,7 @@ class BloodCells(CellImages):
             case "grouped":
                 return grouped_split(index, self.folds, self.fold, self.fold_seed, self.train_view)
             case "everything":
-                return everything(index)
+                return everything(index, self.train_view)
             case _:
                 return official_split(index, self.split_seed, strict=self.protocol == "official_strict")
 
@@ -150,18 +150,20 @@ def blood_cells_or_smears(
     return Smears(synthetic_per_class=synthetic_per_class, **shared)
 
 
-def everything(index: Index) -> Split:
-    """Learn from every published image, for a net that is handed on; its honest numbers come from the folds.
+def everything(index: Index, train_view: Literal["twin", "original"]) -> Split:
+    """Learn from every photograph, for a net that is handed on; its honest numbers come from the folds.
 
     Args:
         index: The table of images.
+        train_view: Whether to learn from the copies or from the photographs.
 
     Returns:
         The split, with ``choice`` false: what is tested, one view of each photograph, was learnt.
     """
     originals = np.flatnonzero(index.view == "original")
-    learnt = np.flatnonzero(index.published)
-    tested = originals if len(originals) else learnt
+    copies = np.flatnonzero(index.published)
+    tested = originals if len(originals) else copies
+    learnt = tested if train_view == "original" else copies
     caveat = "every photograph was learnt: how well the net fits them, and no more (protocol grouped tests it)"
     return Split("everything", learnt, tested, tested, choice=False, caveat=caveat)
 
