@@ -52,7 +52,6 @@ def is_claimed(run_dir: Path) -> bool:
     """Tell whether a process is at work in a run directory; where the lock cannot be tried, assume so."""
     if (run_dir / LOCK).is_symlink() or not (run_dir / LOCK).is_file():
         return False
-        return False
     try:
         with FileLock(run_dir / LOCK, blocking=False):
             return False

@@ -152,7 +152,7 @@ def test_what_conf_says_today_is_said_and_not_used(
         (["data.root=/nowhere"], "error: /nowhere: expected a folder"),
     ],
 )
-@pytest.mark.parametrize("state", ["interrupted", "finished"])
+@pytest.mark.parametrize("state", ["interrupted", pytest.param("finished", marks=pytest.mark.slow)])
 def test_what_does_not_fit_is_one_line_and_the_run_stays_as_it_was(
     train: Train,
     interrupted: Path,
