@@ -81,7 +81,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(before=st.lists(WORDS, max_size=4, unique=True), words=st.lists(WORDS, max_size=3, unique=True))
 def test_words_over_a_kept_config_are_what_they_are_on_a_command_line(before: list[str], words: list[str]) -> None:
     words = [word for word in words if not word.startswith("experiment")]
@@ -99,7 +99,7 @@ def test_words_over_a_kept_config_are_what_they_are_on_a_command_line(before: li
     assert OmegaConf.to_container(kept) == OmegaConf.to_container(expected)
 
 
-@pytest.mark.parametrize("by", ["name", "searchpath"])
+@pytest.mark.parametrize("by", ["name", pytest.param("searchpath", marks=pytest.mark.slow)])
 def test_a_run_of_a_config_of_the_users_own_goes_on_with_it(train: Train, cells: Path, tmp_path: Path, by: str) -> None:
     mine = tmp_path / "conf"
     (mine / "data").mkdir(parents=True)
@@ -210,7 +210,10 @@ def test_weights_alone_are_no_training_to_go_on_with(
     assert "; start from them with init_from=" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("schedule", "goes_on"), [("cosine", True), ("one_cycle", False), ("plateau", True)])
+@pytest.mark.parametrize(
+    ("schedule", "goes_on"),
+    [("cosine", True), ("one_cycle", False), pytest.param("plateau", True, marks=pytest.mark.slow)],
+)
 def test_a_schedule_that_had_its_end_says_so(
     train: Train, capsys: pytest.CaptureFixture[str], schedule: str, goes_on: bool
 ) -> None:
