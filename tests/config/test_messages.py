@@ -53,7 +53,7 @@ def test_an_unknown_key_gets_a_hint_that_works(said: Said, word: str, hint: str)
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["data=bloodcell"], "folder, synthetic, got no such choice; did you mean data=blood_cells?"),
+        (["data=bloodcell"], "folder, pbc, synthetic, got no such choice; did you mean data=blood_cells?"),
         (["optim/scheduler=cosin"], "got no such choice; did you mean optim/scheduler=cosine?"),
         (["trainer=abacus"], "trainer=abacus: expected one of cpu, ddp, debug, gpu, smoke, got no such choice"),
         (["hydra/job_logging=disable"], "did you mean hydra/job_logging=disabled?"),

@@ -35,7 +35,7 @@ def test_the_command_writes_its_table(tmp_path: Path, monkeypatch: pytest.Monkey
     from bloodcell import simulate
     from bloodcell.studies.coverage import run
 
-    monkeypatch.setattr(run, "grid", lambda: simulated_sets()[:2])
+    monkeypatch.setattr(run, "simulated_sets", lambda: simulated_sets()[:2])
     monkeypatch.setattr(run, "CLASSES", {"4, 6, 13 and 48": ()})
     monkeypatch.setattr(sys, "argv", ["simulate", "--draws", "3", "--out", str(tmp_path / "out")])
     simulate.main()

@@ -91,7 +91,7 @@ def test_a_trial_that_lags_behind_is_stopped(searching: Search, tmp_path: Path) 
         (("sweep=optimizer", "optim=adam"), "expected a key with a space, got fixed values alone"),
         (("optim.lr=interval(2,1)",), "optim.lr=interval(2,1): expected a space"),
         (("optim.lrr=0.1,0.2",), "optim.lrr"),
-        (("optim.lr=-1,-2", "test=false"), "expected trials that end well, got 3 failures; optim.lr: expected a posit"),
+        (("optim.lr=-1,-2", "test=false"), "expected trials that finish, got 3 failures; optim.lr: expected a posit"),
     ],
 )
 def test_what_cannot_be_searched_is_one_line(

@@ -79,7 +79,7 @@ def test_without_groups_images_are_counted_and_that_is_said(
 ) -> None:
     write_run(tmp_path / "a", 0, 0.9, group="")
     write_run(tmp_path / "b", 1, 0.6, group="")
-    write_run(tmp_path / "c", 0, 0.9)
+    write_run(tmp_path / "c", 0, 0.9, each=1)
     alone, other = (read_folds(tmp_path / name) for name in "ab")
     found = compare_models(alone, other)
     assert (found["images"], found["groups"]) == (60, None)

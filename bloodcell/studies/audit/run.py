@@ -52,7 +52,9 @@ def run_audit(cfg: DictConfig, out: Path) -> list[Finding]:
     write_json(out / "audit.json", content)
     write_text(out / "audit.html", findings_page(content, findings, seen))
     files = [str(file) for file in data.index.file[seen.rows]]
-    write_csv(out / "groups.csv", ["file", "group"], sorted(zip(files, map(str, seen.group), strict=True)))
+    # A name that is no text fits into no table; training refuses such a file.
+    named = [(file, str(group)) for file, group in zip(files, seen.group, strict=True) if readable(file) == file]
+    write_csv(out / "groups.csv", ["file", "group"], sorted(named))
     _print_findings(findings, waived)
     if not seen.known:
         table = out / "groups.csv"
