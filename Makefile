@@ -130,7 +130,7 @@ format: $(READY)  ## Let ruff correct and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: $(READY)  ## Run the fast tests (3 to 4 minutes on two cores)
+test: $(READY)  ## Run the fast tests (about six minutes on two cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 test-all: $(READY)  ## Run all tests

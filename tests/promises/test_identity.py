@@ -106,6 +106,7 @@ def test_a_run_is_not_resumed_on_other_images(
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.slow
 def test_a_job_that_was_done_on_other_images_is_not_taken_for_this_one(
     train: Train, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,6 +38,7 @@ def study_in(root: Path) -> optuna.Study:
     return optuna.load_study(study_name=name, storage=storage)
 
 
+@pytest.mark.slow
 def test_trials_are_runs_and_a_search_goes_on(
     searching: Search, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -340,6 +340,7 @@ def test_jobs_are_known_by_what_their_interpolations_lead_to(
     assert sorted(setting.shown["optim.lr"] for setting in settings) == ["0.01", "0.02", "0.1"]
 
 
+@pytest.mark.slow
 def test_a_job_that_diverges_says_so_and_is_not_run_again(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

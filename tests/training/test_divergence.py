@@ -59,6 +59,7 @@ def test_broken_weights_at_the_start_name_the_files_of_the_batch(
     assert "and 5 more" in line
 
 
+@pytest.mark.slow
 def test_later_epochs_without_validation_keep_the_last_good_weights(
     train: Train, capfd: pytest.CaptureFixture[str]
 ) -> None:

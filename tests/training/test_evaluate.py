@@ -31,6 +31,7 @@ def evaluate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     return run
 
 
+@pytest.mark.slow
 def test_own_data_give_the_same_numbers(copy: Path, evaluate: Callable[..., Path]) -> None:
     run = copy
     again = evaluate(run)
@@ -43,6 +44,7 @@ def test_own_data_give_the_same_numbers(copy: Path, evaluate: Callable[..., Path
     assert metrics_of(evaluate(run, "--checkpoint", "last"))["checkpoint"] == "last"
 
 
+@pytest.mark.slow
 def test_another_folder_is_tested_whole_or_by_its_test_part(
     copy: Path, evaluate: Callable[..., Path], tmp_path: Path
 ) -> None:

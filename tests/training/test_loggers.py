@@ -21,6 +21,7 @@ def files_of(run: Path, *without: str) -> set[str]:
     return {str(path) for path in paths if path.parts[0] not in (*without, "train.log")}
 
 
+@pytest.mark.slow
 def test_csv_leaves_every_artefact_and_our_metrics_csv_alone(train: Train, finished: Path, tmp_path: Path) -> None:
     run = train("logger=csv", "seed=3")
     assert files_of(run, "csv") == files_of(finished, "tensorboard")

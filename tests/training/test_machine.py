@@ -53,6 +53,7 @@ def test_a_precision_has_its_full_name_or_is_refused(words: str, precision: str 
         assert cfg.trainer.precision == precision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has", [True, False])
 def test_the_choice_is_said_and_recorded_and_trains(
     has: bool, train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -14,6 +14,7 @@ from tests.helpers import TINY, metrics_of, write_cells
 Train = Callable[..., Path]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["val/loss", "val/macro_f1", "val/recall/MONOCYTE"])
 def test_the_best_epoch_is_the_best_by_its_metric(train: Train, metric: str) -> None:
     run = train(f"monitor.metric={metric}", "trainer.max_epochs=4", "optim.lr=0.03", "test=false")
@@ -23,6 +24,7 @@ def test_the_best_epoch_is_the_best_by_its_metric(train: Train, metric: str) -> 
     assert values[metrics_of(run)["epoch"] - 1] == best
 
 
+@pytest.mark.slow
 def test_a_plateau_waits_for_epochs_with_a_validation(train: Train) -> None:
     """With a patience of 0, each validation that is no better halves the rate, and no other epoch does."""
     words = ("optim/scheduler=plateau", "optim.scheduler.patience=0", "optim.lr=1e-12", "optim=sgd", "test=false")
@@ -32,6 +34,7 @@ def test_a_plateau_waits_for_epochs_with_a_validation(train: Train) -> None:
     assert last["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.5e-12)
 
 
+@pytest.mark.slow
 def test_a_search_of_a_rate_that_finds_none_says_so(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     """One batch an epoch makes too few points of the loss for a slope."""
     run = train("lr_find=true", "optim.lr=1e-4", "trainer.max_epochs=1", "data.batch_size=24", "test=false")
@@ -41,6 +44,7 @@ def test_a_search_of_a_rate_that_finds_none_says_so(train: Train, capsys: pytest
     assert json.loads((run / "manifest.json").read_text())["lr_found"] is None
 
 
+@pytest.mark.slow
 def test_a_last_batch_of_one_image(
     train: Train, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,6 +60,7 @@ def test_a_last_batch_of_one_image(
     assert not Path("other").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", ["disabled", "none", "stdout", "default"])
 def test_any_log_of_hydras_will_do(train: Train, group: str) -> None:
     run = train(f"hydra/job_logging={group}", "trainer=smoke", "test=false")

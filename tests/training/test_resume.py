@@ -231,6 +231,7 @@ def test_a_schedule_that_had_its_end_says_so(
     assert content(run) == before
 
 
+@pytest.mark.slow
 def test_where_a_run_came_from_stays_in_its_config(
     train: Train, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
