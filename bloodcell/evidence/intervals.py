@@ -113,7 +113,7 @@ def effective_trials(correct: Bools, groups: Strings | Ints) -> float:
 def share_interval(correct: Bools, groups: Strings | Ints, confidence: float = 0.95) -> Estimate:
     """Compute the share of correct predictions, with the exact interval of its effective number of trials.
 
-    In simulations (``studies/coverage``) it covers 95 % or more.
+    How often it holds the true value in simulation: ``results/coverage/``.
 
     Args:
         correct: Whether each prediction is correct, bool, shape (N,), N at least 1.
@@ -170,8 +170,7 @@ def summary_intervals(
     it. A mistake enters the F1 of two classes, so their sum may vary by up to twice as much as if they were
     independent: the interval of macro-F1 is wider by the root of 2.
 
-    Simulated coverage of 95 %: ``results/coverage/``. The percentile bootstrap, which stood here before, covered .75 to
-    .83 near 1, because a class that is all correct does not vary when drawn again.
+    How often they hold the true value in simulation: ``results/coverage/``.
 
     The net is taken as it is: what another training would give stands beside these intervals, as seeds.
 
