@@ -20,7 +20,6 @@ def test_the_committed_table_is_that_of_the_committed_cells() -> None:
 
 
 def test_intervals_hold_the_truth_near_one() -> None:
-    # The bootstrap that these replaced held it in 75 % of such test sets.
     found = coverage(SimulatedSet("4 x 20", 0.98, LIKENESSES[0]), draws=150, seed=1)
     assert min(found[name] for name in NAMES) > 0.88
     assert found == coverage(SimulatedSet("4 x 20", 0.98, LIKENESSES[0]), draws=150, seed=1)
