@@ -11,6 +11,7 @@ from bloodcell.common.env import CONF
 from bloodcell.common.errors import InputError
 from bloodcell.config.command import fail, run_command
 from bloodcell.config.compose import arranged
+from bloodcell.config.help import helped
 from bloodcell.studies.audit.run import run_audit
 
 
@@ -30,7 +31,8 @@ def main() -> None:
 
     def command() -> None:
         sys.argv[1:] = arranged(sys.argv[1:])
-        audit()
+        if not helped("audit", sys.argv[1:]):
+            audit()
 
     run_command(command)
 

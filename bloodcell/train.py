@@ -14,6 +14,7 @@ from bloodcell.common.env import CONF
 from bloodcell.common.errors import InputError
 from bloodcell.config.command import fail, run_command
 from bloodcell.config.compose import arranged, resolve, start_of, words_of
+from bloodcell.config.help import helped
 from bloodcell.config.messages import check_choices
 from bloodcell.sweeps.names import varied_in
 from bloodcell.sweeps.progress import reported
@@ -77,8 +78,9 @@ def main() -> None:
     def command() -> None:
         sys.argv[1:] = resume_arguments(arranged(sys.argv[1:]))
         check_choices(sys.argv[1:])
-        with reported():
-            job()
+        if not helped("train", sys.argv[1:]):
+            with reported():
+                job()
 
     run_command(command)
 

@@ -150,8 +150,12 @@ def quoted(value: object) -> str:
     return "'" + re.sub(r"(\\*)('|$)", lambda end: end[1] * 2 + ("\\'" if end[2] else ""), str(value)) + "'"
 
 
-def composed(overrides: Sequence[str]) -> DictConfig:
+def composed(overrides: Sequence[str], root: str = "train") -> DictConfig:
     """Compose ``conf/train.yaml`` with some overrides, without a command line or in the middle of one.
+
+    Args:
+        overrides: As typed.
+        root: Another file to compose instead of ``train``.
 
     Raises:
         HydraException: If they cannot be composed.
@@ -162,7 +166,7 @@ def composed(overrides: Sequence[str]) -> DictConfig:
     running, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("train", list(overrides))
+            return compose(root, list(overrides))
     finally:
         GlobalHydra.instance().hydra = running
 

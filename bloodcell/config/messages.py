@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bloodcell.common.env import CONF
 from bloodcell.common.errors import InputError
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where there is libyaml
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where there is libyaml
 NEAR = 0.75  # of difflib's ratio: what is less alike is no slip of the fingers
 # Hydra's own keys that a user may want; the others are internal.
 OF_HYDRA = ("hydra.run.dir", "hydra.sweep.dir", "hydra.mode", "hydra/launcher", "hydra/job_logging")
@@ -53,7 +53,7 @@ def check_choices(words: Iterable[str]) -> None:
         chosen = getattr(value, "list", value)
         if not all(isinstance(one, str) for one in (chosen if isinstance(chosen, list) else [chosen])):
             fix = f"write ~{key} to go without" if "null" in typed else "choose one"
-            raise InputError(key, expected=f"a choice of the group: {_choices(key)}", got=typed, fix=fix)
+            raise InputError(key, expected=f"a choice of the group: {choices(key)}", got=typed, fix=fix)
 
 
 def config_groups() -> list[str]:
@@ -61,7 +61,8 @@ def config_groups() -> list[str]:
     return sorted(str(path.relative_to(CONF)) for path in CONF.glob("[!h]*/**") if path.is_dir())
 
 
-def _choices(group: str) -> str:
+def choices(group: str) -> str:
+    """List the choices of a group, separated by commas."""
     names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
     return ", ".join(name for name in names if not name.startswith("_"))
 
@@ -138,7 +139,7 @@ def _hint(key: str, typed: Sequence[str]) -> str:
     if key.startswith("hydra"):
         near = _near(key, OF_HYDRA)
         return f"did you mean {' or '.join(near)}?" if near else "see --hydra-help"
-    chosen, anywhere = _keys_of_choices(typed), _keys_of_files()
+    chosen, anywhere = _keys_ofchoices(typed), _keys_of_files()
     if key in anywhere and key not in chosen:
         return f"write +{key}=... to add it, what is chosen has none"
     if near := _near(key, [*chosen, *config_groups()]):
@@ -165,7 +166,7 @@ def _near(word: str, known: Iterable[str]) -> list[str]:
     return [one for one in best if scores[one] > scores[best[0]] - 0.1][:3]
 
 
-def _keys_of_choices(typed: Sequence[str]) -> set[str]:
+def _keys_ofchoices(typed: Sequence[str]) -> set[str]:
     """List the keys of the config that the typed choices compose."""
     from bloodcell.config.compose import composed
 
@@ -181,7 +182,7 @@ def _keys_of_files() -> set[str]:
     for path in CONF.rglob("*.yaml"):
         group = path.relative_to(CONF).parent.parts
         head = "" if not group or group[0] in {"experiment", "sweep"} else ".".join(group) + "."
-        keys |= set(_keys(yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER), head))
+        keys |= set(_keys(yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER), head))
     return {key for key in keys if not key.startswith("hydra")}
 
 
