@@ -37,10 +37,14 @@ def render(figure: Figure) -> npt.NDArray[np.uint8]:
 def save(figure: Figure, path: Path) -> npt.NDArray[np.uint8]:
     """Write a figure, atomically; PNG, or JPEG where photographs fill it, by the suffix.
 
+    A PNG that shows the same already stays: another zlib would write other bytes for the same pixels.
+
     Returns:
         Its pixels, as of ``render``.
     """
     pixels = render(figure)
+    if path.suffix == ".png" and path.is_file() and np.array_equal(np.asarray(Image.open(path)), pixels):
+        return pixels
     with replacing(path) as file:
         Image.fromarray(pixels).save(file, "JPEG" if path.suffix == ".jpg" else "PNG")
     return pixels
@@ -113,7 +117,7 @@ def curves(
     Returns:
         The figure.
     """
-    figure, axes = _figure(6.4, 4.2)
+    figure, axes = _figure(6.4, 4.2, (0.9, 0.55, 0.15, 0.35))
     marker = "o" if max(len(train), len(val)) < 30 else ""
     axes.plot(np.arange(1, len(train) + 1), train, color=TRAIN_COLOUR, marker=marker, ms=3, label="training")
     axes.plot(np.arange(1, len(val) + 1), val, color=VAL_COLOUR, marker=marker, ms=3, label=val_name)
@@ -146,7 +150,7 @@ def precision_recall(labels: Ints, probabilities: Floats, classes: Sequence[str]
     """
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
-    figure, axes = _figure(5.6, 4.8)
+    figure, axes = _figure(5.6, 4.8, (0.7, 0.55, 0.15, 0.5))
     counts = np.bincount(labels, minlength=len(classes))
     shown = np.sort(np.argsort(-counts, kind="stable")[:CURVES])
     if len(classes) > CURVES:
@@ -178,7 +182,7 @@ def reliability_diagram(bins: Sequence[ReliabilityBin], title: str) -> Figure:
     low, high = np.array([part.correct.low for part in bins]), np.array([part.correct.high for part in bins])
     # Nets are mostly confident: what lies below all points and intervals is left out.
     least = min(0.5, np.floor(10 * min(confidence.min(), low.min())) / 10)
-    figure, axes = _figure(5.6, 6.0)
+    figure, axes = _figure(5.6, 6.0, (0.75, 0.95, 0.15, 0.5))
     axes.plot([least, 1], [least, 1], color="#777777", linestyle="--", linewidth=1, label="perfectly calibrated")
     axes.fill_between([least, 1], [least, 1], least, color=VAL_COLOUR, alpha=0.07, linewidth=0)
     axes.vlines(confidence, low, high, color=TRAIN_COLOUR, linewidth=1.2, label="95 % interval")
@@ -194,7 +198,7 @@ def reliability_diagram(bins: Sequence[ReliabilityBin], title: str) -> Figure:
         axis.set_major_locator(MultipleLocator(0.1))
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.grid(alpha=0.25)
-    figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize=9)
+    figure.legend(frameon=False, loc="lower center", ncols=3, fontsize=9)
     axes.set_title(title, fontsize=10, wrap=True)
     return figure
 
@@ -204,23 +208,30 @@ def image_grid(images: Sequence[npt.NDArray[np.uint8]], captions: Sequence[str],
 
     Args:
         images: uint8, shape (H, W, 3) each; may be empty.
-        captions: One for each image.
+        captions: One for each image, of at most two lines.
         title: Heading.
 
     Returns:
         The figure.
     """
-    columns = 4
+    columns, cell, tall, picture, top = 4, 2.5, 2.2, 1.75, 0.3  # inches
     rows = max(1, -(-len(images) // columns))
-    figure = Figure(figsize=(2.5 * columns, 2.3 * rows + 0.4), layout="constrained")
+    width, height = cell * columns, tall * rows + top
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    grid = np.atleast_2d(figure.subplots(rows, columns, squeeze=False))
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, image, caption in zip(grid.flat, images, captions, strict=False):
-        axes.imshow(image)
-        axes.set_title(caption, fontsize=8)
-    figure.suptitle(title if images else f"{title}: none", fontsize=10)
+    figure.text(0.5, 1 - 0.5 * top / height, title if images else f"{title}: none", ha="center", va="center")
+    if not images:
+        return figure
+    axes = figure.add_axes((0, 0, 1, 1))  # one for all: each takes a fiftieth of a second
+    axes.set_axis_off()
+    for number, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        row, column = divmod(number, columns)
+        x, y = cell * (column + 0.5), height - top - tall * row - (tall - picture)
+        scale = picture / max(image.shape[0], image.shape[1] * picture / (cell - 0.1))
+        half, length = image.shape[1] * scale / 2, image.shape[0] * scale
+        axes.imshow(image, extent=(x - half, x + half, y - length, y))
+        axes.text(x, y + 0.06, caption, ha="center", va="bottom", fontsize=8)
+    axes.set(xlim=(0, width), ylim=(0, height))
     return figure
 
 
@@ -236,7 +247,7 @@ def architecture(layers: Sequence[Mapping[str, object]], title: str) -> Figure:
         The figure.
     """
     step = 0.62
-    figure, axes = _figure(7.2, 0.42 * len(layers) + 1.2)
+    figure, axes = _figure(7.2, 0.42 * len(layers) + 1.2, (0.1, 0.1, 0.1, 0.5))
     axes.set_xlim(0, 10)
     axes.set_ylim(-len(layers) * step, step)
     axes.set_axis_off()
@@ -281,7 +292,22 @@ def _draw_layer(axes: Axes, y: float, step: float, layer: Mapping[str, object], 
         )
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+def _figure(
+    width: float, height: float, margins: tuple[float, float, float, float] | None = None
+) -> tuple[Figure, Axes]:
+    """Make a figure with one plot.
+
+    Args:
+        width: In inches.
+        height: In inches.
+        margins: Inches to leave for labels at the left, bottom, right and top; ``None`` to measure the labels, which
+            takes as long as drawing them.
+    """
+    figure = Figure(figsize=(width, height), layout=None if margins else "constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots()
+    if margins is None:
+        return figure, figure.subplots()
+    left, bottom, right, top = margins
+    return figure, figure.add_axes(
+        (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
+    )

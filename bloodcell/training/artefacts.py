@@ -7,11 +7,13 @@ import lightning as L
 import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from bloodcell.common.files import write_json
 from bloodcell.data.datamodule import CellImages
 from bloodcell.data.decode import open_picture
 from bloodcell.data.describe import DataDescription
+from bloodcell.data.index import FloatArray, IntArray, StrArray
 from bloodcell.evidence import figures
 from bloodcell.evidence.calibration import reliability
 from bloodcell.tracking.predictions import FILE, Answers, Predictions, write_predictions
@@ -84,24 +86,47 @@ def _figures(result: Result, data: CellImages, about: DataDescription) -> Sequen
 
 
 def _mistakes(tested: Answers, data: CellImages, label: str) -> Figure:
-    """Draw the test images whose true class was given the least probability."""
+    """Draw the test images whose true class was given the least probability, one a field group."""
     index, classes = data.index, data.classes
     rows, probabilities = tested
     labels, predicted = index.label[rows], probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
-    given = probabilities[wrong, labels[wrong]]
-    worst = wrong[np.argsort(given, kind="stable")][:MISTAKES_SHOWN]
     images, captions = [], []
-    for one in worst:
+    for one in worst_mistakes(labels, probabilities, index.group[rows] if index.grouped else None)[:MISTAKES_SHOWN]:
         images.append(np.asarray(open_picture(index.where(int(rows[one])))))
         name = Path(str(index.file[rows[one]])).name
         truth, answer = classes[labels[one]].lower(), classes[predicted[one]].lower()
-        captions.append(f"{truth}, said {answer} {probabilities[one, predicted[one]]:.0%}\n{name[:28]}")
-    return figures.image_grid(images, captions, f"{label}worst of {len(wrong):,} mistakes in {len(rows):,} test images")
+        captions.append(f"{truth}, said {answer} {probabilities[one, predicted[one]]:.0%}\n{_short(name)}")
+    each = ", one a field group" if index.grouped else ""
+    wrong = int((predicted != labels).sum())
+    return figures.image_grid(
+        images, captions, f"{label}worst of {wrong:,} mistakes in {len(rows):,} test images{each}"
+    )
+
+
+def worst_mistakes(labels: IntArray, probabilities: FloatArray, groups: StrArray | None) -> IntArray:
+    """Find the images whose true class was given the least probability, among those that were answered wrongly.
+
+    Args:
+        labels: True class numbers, shape (N,).
+        probabilities: Shape (N, classes).
+        groups: Field groups, shape (N,): the worst image of each, as its copies would look alike; ``None`` for all.
+
+    Returns:
+        Places in ``labels``, worst first.
+    """
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    worst = wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")]
+    if groups is None:
+        return worst
+    return worst[np.sort(np.unique(groups[worst], return_index=True)[1])]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 30 else f"{name[:14]}…{name[-15:]}"
 
 
 def keep_figure(run_dir: Path, name: str, figure: Figure, trainer: L.Trainer | None, step: int) -> None:
-    """Write a figure to ``figures/NAME.png``, and the same pixels to TensorBoard.
+    """Write a figure to ``figures/NAME.png``, and the same file to TensorBoard.
 
     Args:
         run_dir: The run directory.
@@ -110,9 +135,13 @@ def keep_figure(run_dir: Path, name: str, figure: Figure, trainer: L.Trainer | N
         trainer: Whose TensorBoard gets it; ``None`` for nobody's.
         step: Epoch to write it at.
     """
-    pixels = figures.save(figure, run_dir / "figures" / f"{name}.png")
+    file = run_dir / "figures" / f"{name}.png"
+    height, width, _ = figures.save(figure, file).shape
     for logger in tensorboards(trainer) if trainer else []:
-        logger.experiment.add_image(f"figures/{name}", pixels, step, dataformats="HWC")  # not drawn again
+        # add_image() would compress the pixels once more
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=file.read_bytes())
+        value = Summary.Value(tag=f"figures/{name}", image=image)
+        logger.experiment._get_file_writer().add_summary(Summary(value=[value]), step)
 
 
 def tensorboards(trainer: L.Trainer) -> list[TensorBoardLogger]:

@@ -160,6 +160,13 @@ def class_weights(choice: str | None, data: CellImages) -> list[float] | None:
     return [float(counts.sum() / (len(counts) * count)) for count in counts]
 
 
+class Bar(RichProgressBar):
+    """Lightning's progress bar; epochs count from 1, as in all that is printed."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+
+
 def make_trainer(
     cfg: DictConfig,
     data: CellImages,
@@ -192,7 +199,7 @@ def make_trainer(
         ours.append(EarlyStopping(cfg.monitor.metric, patience=cfg.early_stopping, mode=cfg.monitor.mode))
     bar = sys.stdout.isatty()
     if bar:
-        ours.append(RichProgressBar(leave=False))
+        ours.append(Bar(leave=False))
     trainer: L.Trainer = build(
         cfg.trainer,
         "trainer",

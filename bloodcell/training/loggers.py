@@ -42,7 +42,7 @@ def make_logger(cfg: DictConfig, run_dir: Path, synthetic: bool) -> Logger | Non
     mark = "-SYNTHETIC-not-real-cells" if synthetic else ""
     place: dict[str, Any] = {}
     if kind == "TensorBoardLogger":
-        place = {"save_dir": run_dir, "name": "", "version": f"tensorboard{mark}"}
+        place = {"save_dir": run_dir, "name": f"tensorboard{mark}", "version": ""}  # a version stands on the bar
     elif kind == "CSVLogger":
         before = len(list(run_dir.glob(f"csv{mark}*")))  # it would delete what a resumed run has logged before
         place = {"save_dir": run_dir, "name": "", "version": f"csv{mark}" + (f"-{before + 1}" if before else "")}

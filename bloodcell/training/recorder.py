@@ -75,8 +75,8 @@ class RunRecorder(Checkpoint):
         if trainer.state.fn != "fit":
             return
         assert isinstance(pl_module, CellClassifier)
-        epoch = trainer.current_epoch
-        if not trainer.is_global_zero:
+        epoch, boards = trainer.current_epoch, tensorboards(trainer)
+        if not (trainer.is_global_zero and boards):
             return
         (collector,) = (one for one in trainer.callbacks if isinstance(one, Collector))  # type: ignore[attr-defined]
         rows, probabilities = collector.predictions()
@@ -86,7 +86,7 @@ class RunRecorder(Checkpoint):
             self.data.classes,
             f"{self.label}{self.val_name}, epoch {epoch + 1}",
         )
-        for logger in tensorboards(trainer):
+        for logger in boards:
             logger.experiment.add_figure("val/confusion_matrix", matrix, epoch)
             for k, name in enumerate(self.data.classes):
                 logger.experiment.add_pr_curve(f"val/pr/{name}", truth == k, probabilities[:, k], epoch)

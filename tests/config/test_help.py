@@ -31,7 +31,8 @@ def test_groups_and_keys_that_a_user_can_type(
 def test_words_beside_it_show_in_the_values(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "image_size:\n  - 32\n" in page(capsys, monkeypatch, "train", "data=folder", "--help", "data.image_size=[32]")
+    shown = page(capsys, monkeypatch, "train", "data=folder", "--help", "data.image_size=[32]")
+    assert "image_size:\n  - 32\n" in shown
 
 
 def test_audit_has_data_alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from bloodcell.evidence.intervals import recall_intervals, wilson
 from bloodcell.evidence.per_class import class_results
 from bloodcell.evidence.scores import score
 from bloodcell.model.classifier import class_metrics
+from bloodcell.training.artefacts import worst_mistakes
 
 
 @pytest.fixture
@@ -101,3 +102,12 @@ def test_calibration_error_sees_overconfidence() -> None:
     assert probability_scores(labels, sure)["ece"] == pytest.approx(0.5)
     honest = np.tile([0.5000001, 0.4999999], (100, 1))
     assert probability_scores(labels, honest)["ece"] == pytest.approx(0, abs=1e-5)
+
+
+def test_mistakes_shown_are_the_worst_and_no_copies_of_each_other() -> None:
+    labels = np.array([0, 0, 1, 1, 0])
+    first = np.array([0.9, 0.2, 0.85, 0.7, 0.1])
+    probabilities = np.stack([first, 1 - first], axis=1)
+    assert list(worst_mistakes(labels, probabilities, None)) == [4, 2, 1, 3]
+    assert list(worst_mistakes(labels, probabilities, np.array(["a", "b", "c", "c", "b"]))) == [4, 2]
+    assert not len(worst_mistakes(labels[:1], probabilities[:1], None))

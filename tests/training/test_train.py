@@ -1,7 +1,12 @@
 """The whole way, through the command that a user types, on tiny cells."""
 
+import contextlib
 import csv
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +18,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from tests.helpers import CLASSES, metrics_of, same, weights
+from tests.helpers import CLASSES, TINY, metrics_of, same, weights
 
 Train = Callable[..., Path]
 
@@ -245,3 +250,19 @@ def test_synthetic_cells_are_learned(train: Train) -> None:
         )
     )
     assert metrics_of(run)["test/balanced_acc"] > 0.4
+
+
+@pytest.mark.slow
+def test_bar_counts_epochs_as_the_lines_do(cells: Path) -> None:
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "bloodcell.train", *TINY, f"data.root={cells}", "trainer.max_epochs=1"]
+    process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "COLUMNS": "200"})
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux says so at the end
+        while part := os.read(ours, 65536):
+            shown += part
+    assert process.wait() == 0
+    assert b"epoch 1/1" in shown
+    assert b"Epoch" not in shown
+    assert b"v_num" not in shown
