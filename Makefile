@@ -20,7 +20,7 @@ PORT ?= 6006
 LOGDIR ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict explain count export net doubts ladder lineage crops simulate test-faults reproduce report runs tensorboard lint format lock test test-all clean
+.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict explain count export demo net doubts ladder lineage crops simulate test-faults reproduce report runs tensorboard lint format lock test test-all clean
 
 help:
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ count: $(READY)  ## Count the cells of each class in pictures, with intervals; I
 
 export: $(READY)  ## Make one file of a run, with a card and with doubt; RUN=runs/... ARGS="--to onnx"
 	$(BIN)/python -m bloodcell.export $(RUN) $(ARGS)
+
+demo: $(READY)  ## Make a page to drop pictures on, runs/demo.html: one file, no server; MODEL=net.safetensors
+	$(BIN)/python -m bloodcell.demo $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
 net: $(READY)  ## Train the net of the package again: its five folds, then all photographs; 20 minutes on two cores
 	$(BIN)/python -m bloodcell.train -m experiment=shipped data.protocol=grouped data.fold=0,1,2,3,4 hydra.sweep.dir=runs/shipped/folds

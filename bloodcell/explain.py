@@ -10,7 +10,8 @@ explained.json.
 
 With each map come the two numbers that say whether to believe it: the share of the attribution that lies in the box of
 the white cell, against the share of the area that the box has; and how alike the map is to that of the same net with
-random weights (a rank correlation; near 1 it shows the picture, and nothing that was learnt).
+random weights (a rank correlation; near 1 it shows the picture, and nothing that was learnt). And, in the table, the
+learnt cells that the net finds most like it: photograph, class and distance.
 
 Needs pip install "bloodcell[explain]"."""
 

@@ -110,7 +110,7 @@ class Recogniser:
 
     def learnt(self, digest: str) -> str:
         """Say of a file, by its SHA-256, that it was learnt (``yes``), or another of its field group; else ``""``."""
-        if _number(digest) in self._images:
+        if number_of_digest(digest) in self._images:
             return "yes"
         field = self.group(digest)
         return "same field" if field and _number_of_name(f"lineage/{field}") in self._groups else ""
@@ -131,12 +131,13 @@ def _fields(lineage: Lineage) -> dict[str, str]:
 
 
 def _numbers(digests: Iterable[str]) -> IntArray:
-    return np.array([_number(digest) for digest in digests], dtype=np.int64)
+    return np.array([number_of_digest(digest) for digest in digests], dtype=np.int64)
 
 
 def _number_of_name(name: str) -> int:
-    return _number(hashlib.sha256(name.encode()).hexdigest())
+    return number_of_digest(hashlib.sha256(name.encode()).hexdigest())
 
 
-def _number(digest: str) -> int:
+def number_of_digest(digest: str) -> int:
+    """Give the first 64 bits of a SHA-256 as a whole number with a sign, as weights carry them."""
     return int.from_bytes(bytes.fromhex(digest[:16]), "big", signed=True)

@@ -37,7 +37,7 @@ class LearntCells:
 
     def doubts(self, features: Floats) -> Floats:
         """Measure how unlike the learnt cells pictures are: 1 at the threshold, more beyond; shape (N,)."""
-        distances = np.partition(self._distances(features), self.neighbours - 1, axis=1)[:, self.neighbours - 1]
+        distances = np.partition(self.distances(features), self.neighbours - 1, axis=1)[:, self.neighbours - 1]
         scaled: Floats = distances / self.threshold
         return scaled
 
@@ -53,10 +53,11 @@ class LearntCells:
 
     def nearest(self, features: Floats, count: int) -> Ints:
         """Find the learnt cells most like each picture: numbers of points, nearest first, shape (N, count)."""
-        found: Ints = np.argsort(self._distances(features), axis=1, kind="stable")[:, :count]
+        found: Ints = np.argsort(self.distances(features), axis=1, kind="stable")[:, :count]
         return found
 
-    def _distances(self, features: Floats) -> Floats:
+    def distances(self, features: Floats) -> Floats:
+        """Measure the distance of each picture to each learnt cell, shape (N, M)."""
         points = (features - self.centre) / self.scale
         squares = (points**2).sum(axis=1)[:, None] + (self.points**2).sum(axis=1) - 2 * points @ self.points.T
         distances: Floats = np.sqrt(np.maximum(squares, 0.0))

@@ -19,11 +19,12 @@ from bloodcell.data.micrographs import Pixels
 from bloodcell.evidence.intervals import Bools, Floats
 from bloodcell.model.attribution import Method, attribute, randomised
 from bloodcell.prediction.inputs import check_words, find_pictures
+from bloodcell.prediction.nearest import Nearest, in_words, nearest_cells
 from bloodcell.prediction.predictor import Box, Predictor
 
 SHOWN = 320  # height of what is drawn, in pixels
 MOST_DRAWN = 200  # pictures; the numbers are of all
-HEADER = ["file", "class", "probability", "share_in_cell", "chance", "alike_when_randomised", "drawn"]
+HEADER = ["file", "class", "probability", "share_in_cell", "chance", "alike_when_randomised", "nearest", "drawn"]
 
 
 class Explained(NamedTuple):
@@ -35,6 +36,7 @@ class Explained(NamedTuple):
         chance: Share of the area that the box has: what a map without knowledge would give.
         alike: Rank correlation (Spearman) with the map of the same net with random weights: near 1 the map shows the
             picture and not what was learnt; ``None`` where either is constant.
+        nearest: The learnt cells that are most like it, nearest first; none where the net keeps none.
         drawn: The picture, the map over it.
     """
 
@@ -44,6 +46,7 @@ class Explained(NamedTuple):
     share: float | None
     chance: float | None
     alike: float | None
+    nearest: list[Nearest]
     drawn: Image.Image
 
 
@@ -71,24 +74,25 @@ def explain_pictures(predictor: Predictor, words: Sequence[str], method: Method,
                 if drawn:
                     with replacing(out / drawn) as file:
                         one.drawn.save(file, "PNG")
-                rows.append([one.name, one.answer, one.probability, one.share, one.chance, one.alike, drawn])
+                found = (one.probability, one.share, one.chance, one.alike)
+                rows.append([one.name, one.answer, *found, in_words(one.nearest), drawn])
     if not rows:
         raise InputError(" ".join(words), expected="pictures with cells", got="none", fix="check the folder")
     numbers = np.array([[np.nan if value is None else value for value in row[3:6]] for row in rows], dtype=np.float64)
     write_csv(out / "explained.csv", HEADER, ([_text(value) for value in row] for row in rows))
-    found = {"method": method, "cells": len(rows), **_means(numbers)}
-    write_json(out / "explained.json", found)
-    return found
+    means = {"method": method, "cells": len(rows), **_means(numbers)}
+    write_json(out / "explained.json", means)
+    return means
 
 
 def explained(predictor: Predictor, image: Image.Image, name: str, method: Method) -> Iterator[Explained]:
     """Explain the answer for each cell of a picture."""
     net, classes = predictor.trained.net, predictor.classes
     for box, view in predictor.views(image):
-        images = predictor.trained.images(predictor.squeezed(view)[None])
-        with torch.no_grad():
-            shares = net(images).softmax(dim=1)[0]
-        target = shares.argmax()[None]
+        pixels = predictor.squeezed(view)[None]
+        images = predictor.trained.images(pixels)
+        shares, features = predictor.trained.outputs(pixels)
+        target = torch.from_numpy(shares.argmax(axis=1))
         heat = attribute(net, images, target, method)[0].numpy().astype(np.float64)
         blind = attribute(randomised(net), images, target, method)[0].numpy().astype(np.float64)
         cell = _cell_in_view(predictor, view, box, heat.shape)
@@ -100,6 +104,7 @@ def explained(predictor: Predictor, image: Image.Image, name: str, method: Metho
             share=None if inside is None else float(heat[inside].sum() / heat.sum()),
             chance=None if inside is None else float(inside.mean()),
             alike=float(spearmanr(heat.ravel(), blind.ravel())[0]) if np.ptp(heat) > 0 < np.ptp(blind) else None,
+            nearest=nearest_cells(predictor.trained, features)[0],
             drawn=_drawn(view, heat, cell),
         )
 

@@ -1,7 +1,7 @@
 """A trained net as one graph: decoded pictures in, calibrated probabilities out, checked against the net itself."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,7 @@ OPSET = 20
 LOOKED_AT = {"field": "the picture as it is decoded", "crop": "crops as bloodcell.data.crops cuts them"}
 
 Answer = Callable[[Pixels], Floats]
+Sizes = dict[int, Any]  # of an input, by its axis: what may vary
 
 
 class PictureNet(nn.Module):
@@ -51,6 +52,11 @@ class PictureNet(nn.Module):
         Returns:
             Calibrated probabilities, float32, shape (N, classes).
         """
+        logits: Tensor = self.net(self.images(pictures))
+        return (logits / self.temperature).softmax(dim=1)
+
+    def images(self, pictures: Tensor) -> Tensor:
+        """Prepare pictures as the net takes them; float32, shape (N, 3, height, width)."""
         values = pictures.permute(0, 3, 1, 2).double()
         small = resize_like_torchvision(values, *self.preparation.image_size)
         if self.preparation.reduce and self.preparation.view == "field":
@@ -58,9 +64,8 @@ class PictureNet(nn.Module):
             height, width = (torch.ones_like(line).sum() for line in (values[0, 0, :, 0], values[0, 0, 0, :]))
             photograph = (height == PHOTOGRAPH_SIZE[0]) & (width == PHOTOGRAPH_SIZE[1])
             small = torch.where(photograph, reduced, small)
-        images = (small.float() / 255 - self.mean) / self.std
-        logits: Tensor = self.net(images)
-        return (logits / self.temperature).softmax(dim=1)
+        scaled: Tensor = (small.float() / 255 - self.mean) / self.std
+        return scaled
 
 
 def _as_copy(values: Tensor) -> Tensor:
@@ -89,31 +94,62 @@ def write_graph(trained: TrainedNet, to: str, path: Path) -> None:
     Raises:
         InputError: If the extra that this needs is not installed.
     """
-    # Two pictures of other sides than anything else here, so that no size is taken for a constant.
-    example = torch.zeros(2, 203, 301, 3, dtype=torch.uint8)
-    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("height", min=8), 2: torch.export.Dim("width", min=8)}
     module = PictureNet(trained).eval()
     card = json.dumps(graph_card(trained), allow_nan=False)
-    with torch.no_grad():
-        exported = torch.export.export(module, (example,), dynamic_shapes={INPUT: sizes})
     if to == "torch_export":
+        exported = torch_graph(module, *any_pictures())
         with replacing(path) as file:
             torch.export.save(exported, file, extra_files={"card.json": card})
         return
+    content = onnx_graph(module, *any_pictures(), [INPUT], [OUTPUT], {"card": card})
+    with replacing(path) as file:
+        file.write(content)
+
+
+def any_pictures() -> tuple[Tensor, Sizes]:
+    """Give two pictures of other sides than anything else here, so that no size is taken for a constant."""
+    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("height", min=8), 2: torch.export.Dim("width", min=8)}
+    return torch.zeros(2, 203, 301, 3, dtype=torch.uint8), sizes
+
+
+def torch_graph(module: nn.Module, example: Tensor, sizes: Sizes) -> torch.export.ExportedProgram:
+    """Write a module of one input as a graph of PyTorch's."""
+    with torch.no_grad():
+        return torch.export.export(module, (example,), dynamic_shapes=(sizes,))
+
+
+def onnx_graph(
+    module: nn.Module,
+    example: Tensor,
+    sizes: Sizes,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    properties: Mapping[str, str],
+) -> bytes:
+    """Write a module of one input as an ONNX file.
+
+    Raises:
+        InputError: If the extra that this needs is not installed.
+    """
     try:
         import onnx
         import onnxscript  # noqa: F401 (torch's exporter needs it)
     except ImportError as error:
-        raise _missing("--to onnx") from error
+        raise _missing("a graph of ONNX") from error
     program = torch.onnx.export(
-        exported, input_names=[INPUT], output_names=[OUTPUT], opset_version=OPSET, dynamo=True, verbose=False
+        torch_graph(module, example, sizes),
+        input_names=inputs,
+        output_names=outputs,
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
     )
     assert program is not None
     model = program.model_proto
-    onnx.helper.set_model_props(model, {"card": card})
+    onnx.helper.set_model_props(model, dict(properties))
     onnx.checker.check_model(model)
-    with replacing(path) as file:
-        file.write(model.SerializeToString())
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def graph_card(trained: TrainedNet) -> dict[str, Any]:

@@ -8,8 +8,12 @@ import torch
 from PIL import Image
 from torch import nn
 
+import bloodcell
 from bloodcell.common.files import read_csv, read_json
+from bloodcell.data.lineage_table import read_lineage
 from bloodcell.model.attribution import METHODS, Method, attribute, randomised
+from bloodcell.prediction.nearest import nearest_cells, photograph_of
+from tests.helpers import CLASSES
 
 pytest.importorskip("captum")
 
@@ -62,5 +66,28 @@ def test_the_command_writes_a_picture_and_the_numbers_of_each_cell(
     for row in rows:
         assert Image.open(Path("maps") / row["drawn"]).height == 320
         assert -1 <= float(row["alike_when_randomised"] or 0) <= 1
+        near = [one.rsplit(" ", 2) for one in row["nearest"].split("; ")]
+        assert len({file for file, _, _ in near}) == 5
+        assert {label for _, label, _ in near} <= set(CLASSES)
+        distances = [float(distance) for _, _, distance in near]
+        assert distances == sorted(distances)
     assert read_json(Path("maps/explained.json"))["cells"] == 8
     assert "method: gradcam" in capsys.readouterr().out
+
+
+def test_published_files_are_named_by_their_photograph() -> None:
+    assert photograph_of("ORIGINAL/NEUTROPHIL/BloodImage_00003.jpg") == "3"
+    row = next(row for row in read_lineage().images.values() if row.micrograph)
+    assert photograph_of(row.file) == row.micrograph
+    assert photograph_of("train/EOSINOPHIL/a_1.png") == "train/EOSINOPHIL/a_1.png"
+
+
+def test_a_learnt_cell_is_nearest_to_itself_and_its_photograph_comes_once() -> None:
+    trained = bloodcell.load().trained
+    known = trained.learnt
+    assert known is not None
+    rows = [0, 700, 1300]
+    for row, near in zip(rows, nearest_cells(trained, known.points[rows] * known.scale + known.centre), strict=True):
+        assert near[0].photograph == photograph_of(str(known.files[row]))
+        assert near[0].distance < 1e-3
+        assert len({one.photograph for one in near}) == 5
