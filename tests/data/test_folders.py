@@ -269,6 +269,7 @@ def test_accents_are_the_same_however_they_are_written(tmp_path: Path) -> None:
     assert subsets(found(root).index) == {"train": 8, "test": 8}
 
 
+@pytest.mark.slow
 def test_the_data_line_names_classes_and_what_was_passed_over(
     train: Train, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -157,6 +157,7 @@ def test_copies_are_placed_and_strangers_are_not() -> None:
     assert stranger.fit.inliers < 30
 
 
+@pytest.mark.slow
 def test_shifted_fields_overlap_and_others_do_not() -> None:
     pytest.importorskip("cv2")
     from bloodcell.studies.lineage.overlaps import overlaps

@@ -86,6 +86,7 @@ def test_training_images_under_other_names(run: Path, grouped: Path, tmp_path: P
     assert "WARNING" in typed("evaluate", str(run), f"data.root={fresh}"), "the same first images of the same draw"
 
 
+@pytest.mark.slow
 def test_pictures_that_are_new_are_clean(run: Path, tmp_path: Path, typed: Command) -> None:
     fresh = write_cells(tmp_path / "new", ("",), 2, seed=4)
     assert "WARNING" not in typed("evaluate", str(run), f"data.root={fresh}")
@@ -105,12 +106,14 @@ def test_weights_that_are_tuned_bring_what_they_saw(run: Path, grouped: Path, ty
     assert "have not seen all of the test images" in typed("train", *again)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_own_split(run: Path, typed: Command) -> None:
     said = typed("train", f"ckpt_path={run}", "data.fold=1", "trainer.max_epochs=2")
     assert "expected the split that the run was started with" in said
     assert "epoch 2/2" in typed("train", f"ckpt_path={run}", "trainer.max_epochs=2")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_fold_starts_no_clean_run(run: Path, grouped: Path, typed: Command) -> None:
     words = (*TINY, f"data.root={grouped}", *FOLDS, "data.fold=2", "trainer.max_epochs=2")
     said = typed("train", *words, f"ckpt_path={run}/checkpoints/last.ckpt")

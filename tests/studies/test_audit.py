@@ -132,6 +132,7 @@ def test_a_border_that_tells_the_class_is_seen(clean: Path, monkeypatch: pytest.
     assert found["guesses"]["image size"] == {}
 
 
+@pytest.mark.slow
 def test_known_groups_are_used(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = sorted(path.relative_to(clean).as_posix() for path in clean.rglob("*.png"))
     lines = [f"{file},patient{number % 2}" for number, file in enumerate(files)]
@@ -142,6 +143,7 @@ def test_known_groups_are_used(clean: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert answer(content, "Do test data")["shared_groups"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["same bytes", "flipped"])
 def test_a_copy_in_another_known_group_is_a_leak(clean: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     pytest.importorskip("cv2")
@@ -158,6 +160,7 @@ def test_a_copy_in_another_known_group_is_a_leak(clean: Path, monkeypatch: pytes
     assert answer(content, "copies")["pairs_in_two_known_groups"] == 1
 
 
+@pytest.mark.slow
 def test_what_training_would_stop_at_is_a_finding_that_no_waiver_covers(
     clean: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,6 +182,7 @@ def test_what_training_would_stop_at_is_a_finding_that_no_waiver_covers(
     assert "\\x1b[31m.png" in page
 
 
+@pytest.mark.slow
 def test_validation_images_that_are_learnt_from_are_said_and_no_gate(
     clean: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

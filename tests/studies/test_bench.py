@@ -24,7 +24,8 @@ def test_a_tree_has_what_was_asked_for(tree: Path) -> None:
     assert {path.name for path in (tree / "train").iterdir()} == set(CLASSES)
 
 
-@pytest.mark.parametrize("name", [pytest.param("bare_loop", marks=pytest.mark.slow), "plain_pytorch"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bare_loop", "plain_pytorch"])
 def test_rows_time_their_epochs(tree: Path, name: str) -> None:
     found = programs.output_of(name, str(tree), "--epochs=2", "--bf16")
     assert found["images"] == 40

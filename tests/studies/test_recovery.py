@@ -329,6 +329,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_check_says_that_all_images_are_those_of_the_table(real: Path, command: Command) -> None:
     assert command(str(real), "--check") == (0, ["all 12,515 images and 367 originals are those of the lineage tables"])
@@ -342,6 +343,7 @@ def test_the_command_needs_the_real_set(command: Command) -> None:
         assert "BLOODCELL_DATA" in line
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_real_images_of_every_class_are_found_again_from_their_pixels(real: Path) -> None:
     """Among forty photographs: theirs, and all around the pair with two labels."""

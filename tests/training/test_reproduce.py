@@ -104,6 +104,7 @@ def test_what_differs_is_named(
     assert f"error: RUN={old}: expected every share within 0.05" in shown.err
 
 
+@pytest.mark.slow
 def test_a_run_is_made_again_with_its_own_threads(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

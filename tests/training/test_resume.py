@@ -99,7 +99,8 @@ def test_words_over_a_kept_config_are_what_they_are_on_a_command_line(before: li
     assert OmegaConf.to_container(kept) == OmegaConf.to_container(expected)
 
 
-@pytest.mark.parametrize("by", ["name", pytest.param("searchpath", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["name", "searchpath"])
 def test_a_run_of_a_config_of_the_users_own_goes_on_with_it(train: Train, cells: Path, tmp_path: Path, by: str) -> None:
     mine = tmp_path / "conf"
     (mine / "data").mkdir(parents=True)
@@ -212,7 +213,11 @@ def test_weights_alone_are_no_training_to_go_on_with(
 
 @pytest.mark.parametrize(
     ("schedule", "goes_on"),
-    [("cosine", True), ("one_cycle", False), pytest.param("plateau", True, marks=pytest.mark.slow)],
+    [
+        ("one_cycle", False),
+        pytest.param("cosine", True, marks=pytest.mark.slow),
+        pytest.param("plateau", True, marks=pytest.mark.slow),
+    ],
 )
 def test_a_schedule_that_had_its_end_says_so(
     train: Train, capsys: pytest.CaptureFixture[str], schedule: str, goes_on: bool
@@ -244,6 +249,7 @@ def test_where_a_run_came_from_stays_in_its_config(
     assert f"ckpt_path={origin}" in yaml.safe_load((run / ".hydra" / "overrides.yaml").read_text())
 
 
+@pytest.mark.slow
 def test_what_was_typed_may_be_typed_again(
     train: Train, interrupted: Path, cells: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

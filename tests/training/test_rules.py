@@ -119,6 +119,7 @@ def test_values_that_make_sense_pass(words: str) -> None:
     check_values(config(words))
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_torch_to_read_of_a_wrong_value() -> None:
     code = f"""import sys
 from bloodcell.train import main
