@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from bloodcell.config.compose import composed, resolve
 from bloodcell.config.overlay import lay_over, let_follow
+from bloodcell.training.resume import resumed
 from tests.helpers import TINY
 
 Train = Callable[..., Path]
@@ -256,3 +257,12 @@ def test_what_was_typed_may_be_typed_again(
     before = config_of(interrupted)
     train(f"ckpt_path={interrupted}", "seed=3", base=(*TINY, f"data.root={cells}"))
     assert config_of(interrupted) == before
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_another_machine_goes_on_with_the_precision_that_the_first_one_chose(interrupted: Path, precision: str) -> None:
+    path = interrupted / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"precision": precision}))
+    assert config_of(interrupted)["trainer"]["precision"] == "auto"
+    assert resumed(interrupted, [])[0].trainer.precision == precision
+    assert resumed(interrupted, ["trainer.precision=32"])[0].trainer.precision == 32
