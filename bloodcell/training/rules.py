@@ -46,7 +46,7 @@ def check_values(cfg: DictConfig) -> None:
     for key, value in (
         ("ckpt_path", cfg.ckpt_path),
         ("init_from", cfg.init_from),
-        ("model.weights", None if weights == "download" else weights),
+        ("model.weights", None if weights in ("download", "imagenet") else weights),
     ):
         if value is not None and not Path(str(value)).is_file():
             got = "a folder" if Path(str(value)).is_dir() else "no such file"

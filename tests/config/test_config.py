@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from bloodcell.common.env import CONF
 from bloodcell.common.errors import InputError
-from bloodcell.config.compose import composed
+from bloodcell.config.compose import composed, resolve
 from bloodcell.config.instantiate import build
 
 
@@ -30,6 +30,7 @@ def test_every_choice_becomes_objects(override: str, tmp_path: Path, monkeypatch
 
     from bloodcell.data.datamodule import CellImages
     from bloodcell.training.assemble import settle
+    from bloodcell.training.rules import check_values
 
     def offline(*_: object) -> None:
         raise InputError("Kaggle", expected="an answer", got="none", fix="connect")
@@ -38,7 +39,9 @@ def test_every_choice_becomes_objects(override: str, tmp_path: Path, monkeypatch
     extra = ["monitor.metric=val/loss"] if override == "optim/scheduler=plateau" else []
     cfg = composed([override, *extra])
     if OmegaConf.is_missing(cfg.data, "root"):
-        cfg.data.root = "/nowhere"
+        cfg.data.root = str(tmp_path)
+    resolve(cfg)
+    check_values(cfg)
     assert isinstance(build(cfg.data, "data"), CellImages)
     net = build(cfg.model, "model", num_classes=3)
     assert isinstance(net, nn.Module)
