@@ -1,6 +1,7 @@
 """InputError: something the user can fix, printed as one line. Pruned and Diverged: a training that ended early."""
 
 import math
+import sys
 from collections.abc import Iterable
 
 Rule = tuple[str, object, bool, str]  # a key, its value, whether that is good, what is expected
@@ -46,7 +47,7 @@ def is_number(value: object, least: float = -math.inf, most: float = math.inf) -
     """Tell whether a value is a finite number between two others, both included."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return math.isfinite(value) and least <= value <= most
+    return abs(value) <= sys.float_info.max and least <= value <= most  # a whole number may be larger than any float
 
 
 class Pruned(Exception):  # noqa: N818 (an early stop, not an error)

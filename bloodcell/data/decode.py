@@ -4,6 +4,7 @@ import io
 import os
 import stat
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,8 +27,7 @@ MAX_BYTES = 8 * MAX_PIXELS
 # Pictures that are decoded at the same time, over all threads, have together no more pixels than the largest one
 # may have. Small ones, up to a megapixel or a megabyte, need not wait.
 SMALL = 1_000_000
-# The marker that ends each JPEG and PNG.
-ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+END_OF_JPEG = b"\xff\xd9"
 
 # Pillow would warn of pictures that are refused here anyhow.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -114,7 +114,10 @@ def decoded(file: BinaryIO) -> Iterator[tuple[Image.Image, str]]:
         with _room(width * height):
             mode, scaled = image.mode, _range(image)
             image.load()
-            _check_end(file, str(image.format))
+            if image.format == "PNG":
+                _check_sums(file)
+            elif image.format in ("JPEG", "MPO"):
+                _check_end(file)
             with suppress(Exception):  # of what cannot be read there is no orientation
                 ImageOps.exif_transpose(image, in_place=True)
             rgb = _from_numbers(image, *scaled) if scaled else _over_white(image)
@@ -185,15 +188,26 @@ def _over_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole).convert("RGB")
 
 
-def _check_end(file: BinaryIO, form: str) -> None:
-    """Stop at a file without the marker that ends it; what follows the marker is left alone."""
-    if form not in ENDS:
-        return
-    mark = ENDS[form]
+def _check_end(file: BinaryIO) -> None:
+    """Stop at a JPEG without the marker that ends it; what follows the marker is left alone."""
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - 2 * len(mark)))
-    if mark in file.read():
+    file.seek(max(0, size - 2 * len(END_OF_JPEG)))
+    if END_OF_JPEG in file.read():
         return
     file.seek(0)
-    if mark not in file.read():
+    if END_OF_JPEG not in file.read():
         raise ValueError("a file that ends early")
+
+
+def _check_sums(file: BinaryIO) -> None:
+    """Stop at a part of a PNG whose sum does not fit, and where the end is missing; Pillow does not for its pixels."""
+    file.seek(8)
+    kind = b""
+    while kind != b"IEND":
+        head = file.read(8)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        part = file.read(length + 4)
+        if len(head) < 8 or len(part) < length + 4:
+            raise ValueError("a file that ends early")
+        if zlib.crc32(part[:-4], zlib.crc32(kind)) != int.from_bytes(part[-4:], "big"):
+            raise ValueError("a file that was changed: the sum of a part does not fit")

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json
-from bloodcell.config.compose import composed
+from bloodcell.config.compose import composed, resolve
 from bloodcell.sweeps.names import job_name
 from bloodcell.sweeps.space import Space
 from bloodcell.tracking.status import DONE, read_status
@@ -73,6 +73,7 @@ def _try(study: "optuna.Study", space: Space, trial: "optuna.Trial", prune: bool
     chosen = {key: str(value) for key, value in trial.params.items()}
     overrides = [*space.fixed, *(f"{key}={value}" for key, value in chosen.items())]
     cfg = composed(overrides)
+    resolve(cfg)  # as a run keeps it
     run_dir = space.folder / job_name(overrides, " ".join(space.axes), _root_=cfg)
     trial.set_user_attr("run", run_dir.name)
     if read_status(run_dir)["state"] in DONE:

@@ -22,6 +22,7 @@ from bloodcell.data.describe import DataDescription
 from bloodcell.model.classifier import CellClassifier
 from bloodcell.model.weights import load_matching
 from bloodcell.training.checkpoints import WholeCheckpoints, make_checkpoints
+from bloodcell.training.continuing import ChecksCheckpoint
 from bloodcell.training.divergence import StopsWhenDiverged
 from bloodcell.training.loggers import make_logger
 from bloodcell.training.machine import TRAINS, choose_precision, find_device, keep_freed_memory
@@ -192,6 +193,7 @@ def make_trainer(
     ours: list[Callback] = [
         *callbacks,
         recorder,
+        ChecksCheckpoint(),
         StopsWhenDiverged(run_dir / "checkpoints", data.index),
         *make_checkpoints(cfg, run_dir, data.split.choice and unvalidated(cfg.trainer) is None),
     ]

@@ -24,8 +24,8 @@ class WholeCheckpoints(TorchCheckpointIO):
             torch.save(checkpoint, file)
 
 
-class Best(ModelCheckpoint):
-    """Keeps the epoch that the monitor likes best."""
+class Kept(ModelCheckpoint):
+    """Keeps one checkpoint under one name: the epoch that the monitor likes best, or without one the last."""
 
     @property
     def state_key(self) -> str:
@@ -33,14 +33,22 @@ class Best(ModelCheckpoint):
         return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what was best before, in the directory of the run, even if that has been moved since."""
+        """Take up how good the kept one is, if it is there, and nothing else.
+
+        Lightning removes what a better one replaces. It is told no place by a checkpoint, which may be a stranger's,
+        and the run may have been moved.
+        """
         own = Path(str(self.dirpath)) / f"{self.filename}.ckpt"
-        before = state_dict["best_model_path"]
-        if own.is_file() and before and before != str(own):
-            scores = {str(own): score for path, score in state_dict["best_k_models"].items() if path == before}
-            state_dict |= {"dirpath": self.dirpath, "best_model_path": str(own), "kth_best_model_path": str(own)}
-            state_dict |= {"best_k_models": scores}
-        super().load_state_dict(state_dict)
+        if not own.is_file():
+            return
+        scores = state_dict["best_k_models"] if self.monitor else {}
+        score = scores.get(state_dict["best_model_path"])
+        if score is not None and not (isinstance(score, torch.Tensor) and score.shape == () and score.isfinite()):
+            raise ValueError(f"{score} as the best {self.monitor}")
+        self.best_model_path = str(own)
+        if score is not None:
+            self.best_k_models, self.kth_best_model_path = {str(own): score}, str(own)
+            self.best_model_score = self.kth_value = score
 
 
 def make_checkpoints(cfg: DictConfig, run_dir: Path, choice: bool) -> list[ModelCheckpoint]:
@@ -54,6 +62,6 @@ def make_checkpoints(cfg: DictConfig, run_dir: Path, choice: bool) -> list[Model
     folder = run_dir / "checkpoints"
     # Last comes last, and at the end of the epoch, when all state has settled, that of `best` too: with the record of
     # an epoch before, a resumed run would take a worse one for the best.
-    last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-    best = Best(folder, "best", cfg.monitor.metric, mode=cfg.monitor.mode, enable_version_counter=False)
+    last = Kept(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    best = Kept(folder, "best", cfg.monitor.metric, mode=cfg.monitor.mode, enable_version_counter=False)
     return [best, last] if choice else [last]

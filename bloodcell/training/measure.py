@@ -15,7 +15,7 @@ from bloodcell.evidence.calibration import apply_temperature, fit_temperature, p
 from bloodcell.evidence.intervals import Estimate
 from bloodcell.evidence.scores import score
 from bloodcell.model.classifier import CellClassifier
-from bloodcell.model.weights import read_checkpoint
+from bloodcell.model.weights import read_checkpoint, take_weights
 from bloodcell.tracking.predictions import Answers
 from bloodcell.training.collect import Collector
 
@@ -68,9 +68,10 @@ def measure(
         asked for, ``val/...``.
     """
     metrics: dict[str, float] = {}
+    take_weights(classifier, checkpoint)
     trainer.strategy.precision_plugin = Precision()  # what is reported is computed in float32, however it was trained
     for run in [*([trainer.validate] if validate else []), *([trainer.test] if test else [])]:
-        run(classifier, data, ckpt_path=checkpoint, verbose=False, weights_only=True)
+        run(classifier, data, verbose=False)
         metrics |= {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
     views: dict[str, Answers] = {}
     intervals: dict[str, Estimate] = {}
@@ -124,4 +125,4 @@ def tempered(
 
 def epoch_of(checkpoint: Path) -> int:
     """Return the epochs of training in a checkpoint, counted from 1."""
-    return int(read_checkpoint(checkpoint, str(checkpoint))["epoch"]) + 1
+    return int(read_checkpoint(checkpoint, str(checkpoint)).get("epoch", -1)) + 1

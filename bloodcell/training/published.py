@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,8 @@ def _rules(content: dict[str, Any], preparation: dict[str, Any], classes: Any, l
     names = isinstance(classes, list) and all(isinstance(name, str) and 0 < len(name) < 200 for name in classes)
     unique = names and 1 < len(set(classes)) == len(classes) <= MOST_CLASSES
     yield "classes", classes, unique, "two or more names"
+    missing = sorted({one.name for one in fields(Preparation)} - preparation.keys())
+    yield "preparation", f"none of {missing}", not missing, "all that a picture needs"
     size = preparation.get("image_size")
     yield "image_size", size, _is_list(size, 2, lambda side: is_whole(side, 8, MOST_SIDE)), "height and width"
     for key in ("mean", "std"):
@@ -181,6 +183,8 @@ def _net(card: Card, state: Mapping[str, Tensor], path: Path) -> nn.Module:
     if kinds[0] != kinds[1]:
         other = min(name for name in {*own, *state} if kinds[0].get(name) != kinds[1].get(name))
         raise _refused(path, "the weights of the net that its card names", f"another {other}")
+    if not all(bool(one.isfinite().all()) for one in state.values()):
+        raise _refused(path, "weights that are finite numbers", "others")
     net.load_state_dict(state, assign=True)
     left = [name for name, value in [*net.named_parameters(), *net.named_buffers()] if value.is_meta]
     if left:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_json
 from bloodcell.config.compose import resolve
 from bloodcell.tracking.manifest import manifest
@@ -83,7 +84,7 @@ def train(
             announce(about, run_dir, arithmetic)
         if cfg.lr_find and cfg.ckpt_path is None:
             record["lr_found"] = find_lr(trainer, classifier, data)
-        trainer.fit(classifier, data, ckpt_path=cfg.ckpt_path, weights_only=True)
+        fit(trainer, classifier, data, cfg.ckpt_path)
         if not trainer.is_global_zero:
             return {}  # one process tests, so that each image counts once
         record["crowded"] = sharing.crowded
@@ -92,6 +93,26 @@ def train(
         log_hparams(trainer, cfg, about, result.metrics, varied)
         show(result, data, about, run_dir)
     return result.metrics
+
+
+def fit(trainer: "L.Trainer", classifier: "CellClassifier", data: "CellImages", checkpoint: str | None) -> None:
+    """Train, from a checkpoint or anew.
+
+    Raises:
+        InputError: If Lightning cannot go on from the checkpoint, whose weights were looked at before.
+    """
+    try:
+        trainer.fit(classifier, data, ckpt_path=checkpoint, weights_only=True)
+    except Exception as error:
+        if checkpoint is None or isinstance(error, InputError) or trainer.train_dataloader is not None:
+            raise
+        reason = f"{type(error).__name__}: {error}".split("\n", 1)[0][:120]
+        raise InputError(
+            f"ckpt_path={checkpoint}",
+            expected="a checkpoint that a training can go on from",
+            got=f"one that cannot be taken up ({reason})",
+            fix=f"start from its weights alone with init_from={checkpoint}",
+        ) from error
 
 
 def record_of(cfg: DictConfig, data: "CellImages", about: "DataDescription", trainer: "L.Trainer") -> dict[str, Any]:

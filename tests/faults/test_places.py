@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from bloodcell import evaluate, runs
 from bloodcell.training.place import FIRST, WRITTEN, clear, remove_halves, remove_untouched
@@ -211,3 +212,23 @@ def test_a_link_in_a_failed_job_ends_no_sweep_in_a_traceback(
     assert "link" in refused(*words)
     assert (tmp_path / "outside" / "x").read_text() == "mine"
     assert metrics_of(job)
+
+
+@pytest.mark.parametrize(
+    "monitor", ["{'monitor': None", pytest.param("{'monitor': 'val/balanced_acc'", marks=pytest.mark.slow)]
+)
+def test_a_checkpoint_names_no_file_to_remove(
+    train: Train, finished: Path, thesis: Path, tmp_path: Path, monitor: str
+) -> None:
+    """Lightning removes the file that a better checkpoint replaces, by the name that the last one gives."""
+    run = Path(shutil.copytree(finished, tmp_path / "runs" / "run"))
+    before, named = files(thesis), f"{run}/checkpoints/../../../work/thesis"
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    (state,) = [one for name, one in content["callbacks"].items() if monitor in name]
+    score = torch.tensor(-1.0)  # any epoch is better
+    state |= {"dirpath": f"{run}/checkpoints", "best_k_models": {named: score}, "kth_value": score}
+    state |= {"best_model_path": named, "kth_best_model_path": named, "best_model_score": score}
+    torch.save(content, run / "checkpoints" / "last.ckpt")
+    train(f"ckpt_path={run}", "trainer.max_epochs=3", base=())
+    assert files(thesis) == before
+    assert {one.name for one in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
