@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import track
 
 from bloodcell.common.env import CHECKOUT, RESULTS
+from bloodcell.common.errors import InputError
 from bloodcell.common.files import write_text
 from bloodcell.config.command import run_command
 from bloodcell.tracking.pairs import paired_comparisons
@@ -16,7 +17,7 @@ from bloodcell.tracking.query import check_known, choose_metrics, choose_order, 
 from bloodcell.tracking.reader import Run, find_runs, read_run, read_runs
 from bloodcell.tracking.save import save_evidence
 from bloodcell.tracking.settings import REPEATED, split_settings
-from bloodcell.tracking.sheet_files import sheets_as_markdown, write_sheet, write_sheets_page
+from bloodcell.tracking.sheet_files import sheets_as_latex, sheets_as_markdown, write_sheet, write_sheets_page
 from bloodcell.tracking.sheets import pairs_sheet, runs_sheet, settings_sheet
 from bloodcell.tracking.terminal import print_runs, print_sheet
 
@@ -31,6 +32,8 @@ by a test metric unless you ask; choose by validation, then read the test.
   python -m bloodcell.runs runs --where data.source=blood_cells --where 'val/balanced_acc>0.8'
   python -m bloodcell.runs runs/lr-sweep --compare optim.lr=0.001    that setting against every other
   python -m bloodcell.runs runs/lr-sweep --compare --html runs/lr.html
+  python -m bloodcell.runs runs/lr-sweep --latex table.tex
+  python -m bloodcell.runs runs/train/A --pdf figures
   python -m bloodcell.runs --diff runs/train/A runs/train/B
 """
 
@@ -78,8 +81,21 @@ def _show_table(everything: Sequence[Run], args: argparse.Namespace) -> None:
     if args.html:
         drawn = order.by if any(order.by in run.metrics for run in runs) else next(iter(metrics), "")
         write_sheets_page(args.html, tables if args.each else [*tables, each], settings, drawn)
+    if args.latex:
+        write_text(args.latex, sheets_as_latex(tables))
     if args.save:
         save_evidence(runs, args.save)
+    if args.pdf:
+        _draw_again(runs, args.pdf)
+
+
+def _draw_again(runs: Sequence[Run], out: Path) -> None:
+    from bloodcell.tracking.redraw import redraw  # loads matplotlib
+
+    if len(runs) != 1:
+        raise InputError("--pdf", expected="one run", got=str(len(runs)), fix="name its directory")
+    for file in redraw(runs[0], out):
+        print(file)
 
 
 def read_all(roots: Sequence[Path]) -> list[Run]:
@@ -114,6 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--diff", nargs=2, metavar=("RUN_A", "RUN_B"), type=Path, help="two runs side by side, and nothing else")
     add("--csv", metavar="FILE", type=Path, help="write the table with every digit")
     add("--markdown", metavar="FILE", type=Path, help="write the tables as Markdown")
+    add("--latex", metavar="FILE", type=Path, help="write the tables for LaTeX (booktabs)")
+    add("--pdf", metavar="OUT", type=Path, help="draw the figures of one run again for print, into this folder")
     add("--html", metavar="FILE", type=Path, help="write one page: tables, every run, and what each key did")
     add("--save", metavar="OUT", type=Path, help="write evidence to commit, such as results/readings")
     add("--readme", action="store_true", help="rewrite the tables of README.md and results/README.md, and nothing else")

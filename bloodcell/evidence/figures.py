@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 from PIL import Image
 
 from bloodcell.common.files import replacing
-from bloodcell.evidence.calibration import ReliabilityBin
+from bloodcell.evidence.calibration import ReliabilityBin, reliability
 
 TRAIN_COLOUR, VAL_COLOUR = "#8a5a9e", "#d1495b"
 # Up to so many classes a confusion matrix has its numbers, and names so many of them on each side.
@@ -22,6 +22,7 @@ MANY, NAMES = 24, 50
 CURVES, STYLES = 10, ("-", "--", "-.", ":")
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Strings = npt.NDArray[np.str_]
 
 
 def render(figure: Figure) -> npt.NDArray[np.uint8]:
@@ -35,7 +36,7 @@ def render(figure: Figure) -> npt.NDArray[np.uint8]:
 
 
 def save(figure: Figure, path: Path) -> npt.NDArray[np.uint8]:
-    """Write a figure, atomically; PNG, or JPEG where photographs fill it, by the suffix.
+    """Write a figure, atomically; PNG, JPEG where photographs fill it, or PDF for print, by the suffix.
 
     A PNG that shows the same already stays: another zlib would write other bytes for the same pixels.
 
@@ -46,7 +47,10 @@ def save(figure: Figure, path: Path) -> npt.NDArray[np.uint8]:
     if path.suffix == ".png" and path.is_file() and np.array_equal(np.asarray(Image.open(path)), pixels):
         return pixels
     with replacing(path) as file:
-        Image.fromarray(pixels).save(file, "JPEG" if path.suffix == ".jpg" else "PNG")
+        if path.suffix == ".pdf":
+            figure.savefig(file, format="pdf", metadata={"CreationDate": None})  # the same figure, the same file
+        else:
+            Image.fromarray(pixels).save(file, "JPEG" if path.suffix == ".jpg" else "PNG")
     return pixels
 
 
@@ -80,6 +84,30 @@ def confusion_matrix(confusion: Ints, classes: Sequence[str], title: str) -> Fig
     axes.set(xlabel="predicted", ylabel="true")
     axes.set_title(title, fontsize=10)
     return figure
+
+
+def of_test(
+    labels: Ints, probabilities: Floats, groups: Strings | None, classes: Sequence[str], title: str
+) -> dict[str, Figure]:
+    """Draw what a test showed: the confusion matrix, precision against recall, and reliability.
+
+    Args:
+        labels: True class numbers, shape (N,).
+        probabilities: Shape (N, classes).
+        groups: Field groups, shape (N,); ``None`` if they are not known.
+        classes: Class names.
+        title: Heading of all.
+
+    Returns:
+        Each by its name.
+    """
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(confusion, (labels, probabilities.argmax(axis=1)), 1)
+    return {
+        "confusion_matrix": confusion_matrix(confusion, classes, title),
+        "precision_recall": precision_recall(labels, probabilities, classes, title),
+        "reliability": reliability_diagram(reliability(labels, probabilities, groups), title),
+    }
 
 
 class Stated(NamedTuple):

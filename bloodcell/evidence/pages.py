@@ -31,6 +31,32 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, marks, *rows))
 
 
+# What LaTeX would take for an instruction; a backslash first, as the others bring some in.
+LATEX = {"\\": r"\textbackslash{}", **{one: rf"\{one}" for one in "&%$#_{}"}, "~": r"\textasciitilde{}"}
+LATEX |= {"^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}"}
+
+
+def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
+    """Write a table in LaTeX, as of the package booktabs.
+
+    Args:
+        header: Names of the columns.
+        rows: Cells, as plain text.
+        caption: Below it, as plain text.
+
+    Returns:
+        Its lines, without a line end after the last.
+    """
+
+    def plain(text: str) -> str:
+        return "".join(LATEX.get(letter, letter) for letter in text)
+
+    lines = [" & ".join(map(plain, line)) + r" \\" for line in (header, *rows)]
+    top = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{'l' * len(header)}}}", r"\toprule", lines[0]]
+    end = [r"\bottomrule", r"\end{tabular}", rf"\caption{{{plain(caption)}}}", r"\end{table}"]
+    return "\n".join([*top, r"\midrule", *lines[1:], *end])
+
+
 def html_page(markdown: str, folder: Path, way: str) -> str:
     """Write Markdown as one HTML page with its pictures inside.
 

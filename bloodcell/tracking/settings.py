@@ -1,6 +1,7 @@
 """Which runs are repeats of one setting, and which keys tell the settings apart."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ REPEATED = ("seed", "data.fold")
 # Where a run is put, how it gets at its pixels and what it is watched with change no result; which images they were,
 # the fingerprint says.
 NO_SETTING = ("name", "sweep", "data.root", "data.cache")
+# Metrics that lie between 0 and 1.
+SHARE = re.compile(r"/(acc|balanced_acc|macro_\w+|ece\w*|(precision|recall|f1)/.+)$")
 # Of the folds that are not tested a seventh is validation (``data.cuts.VALIDATION_FOLDS``).
 TRAINED_SHARE = 6 / 7
 # What is trained on and tested on: results of two settings that differ here cannot be subtracted.
@@ -79,7 +82,15 @@ class Setting:
     def mean(self, metric: str) -> Mean | None:
         """Average the metric over the repeats; ``None`` if no run has it."""
         found = self.repeats(metric)
-        return mean_of(found, folds_of(self.runs)) if found else None
+        return _within(mean_of(found, folds_of(self.runs)), metric) if found else None
+
+
+def _within(mean: Mean, metric: str) -> Mean:
+    """End the interval of a share at 0 and 1, beyond which it says nothing: Student's t knows no ends."""
+    if mean.interval is None or not SHARE.search(metric):
+        return mean
+    low, high = mean.interval
+    return mean._replace(interval=(max(low, 0.0), min(high, 1.0)))
 
 
 def value_of(run: Run, key: str) -> str:

@@ -1,4 +1,4 @@
-"""Sheets as files: CSV, Markdown, and one HTML page with the pictures inside."""
+"""Sheets as files: CSV, Markdown, LaTeX, and one HTML page with the pictures inside."""
 
 import re
 import tempfile
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bloodcell.common.files import write_csv, write_text
-from bloodcell.evidence.pages import markdown_table
+from bloodcell.evidence.pages import latex_table, markdown_table
 from bloodcell.evidence.repeats import Mean
 from bloodcell.tracking.reader import Run
 from bloodcell.tracking.settings import Setting, folds_of, mean_of, value_of
@@ -45,6 +45,17 @@ def sheets_as_markdown(sheets: Sequence[Sheet], picture: str = "") -> str:
         if picture and number == 0:
             parts += [f"![what each key did]({picture})", BELOW_PICTURE]
     return "\n\n".join(parts) + "\n"
+
+
+def sheets_as_latex(sheets: Sequence[Sheet]) -> str:
+    """Write sheets as tables in LaTeX, with what must be said of them as comments."""
+    parts = [r"% needs \usepackage{booktabs}"]
+    for sheet in sheets:
+        if sheet.rows:
+            header, *rows = ([_one_line(cell) for cell in line] for line in (sheet.header, *sheet.rows))
+            parts.append(latex_table(header, rows, sheet.title))
+        parts.append("\n".join(f"% {_one_line(note)}" for note in sheet.notes))
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def write_sheets_page(path: Path, sheets: Sequence[Sheet], settings: Sequence[Setting], metric: str) -> None:
@@ -113,9 +124,12 @@ def _level_mean(runs: list[Run], metric: str, over: tuple[str, ...]) -> Mean:
     return mean_of(Setting({}, runs, over).repeats(metric), folds_of(runs))
 
 
+def _one_line(text: str) -> str:
+    """A cell of two lines as one, the interval in brackets."""
+    first, _, second = text.partition("\n")
+    return f"{first} ({second})" if " to " in second else text.replace("\n", ", ")
+
+
 def _plain(text: str) -> str:
     """Text that Markdown shows as it is."""
-    first, _, second = text.partition("\n")
-    interval = second and " to " in second
-    one_line = f"{first} ({second})" if interval else text.replace("\n", ", ")
-    return re.sub(r"([\\`*|<\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", one_line)
+    return re.sub(r"([\\`*|<\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", _one_line(text))

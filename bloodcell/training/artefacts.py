@@ -15,7 +15,6 @@ from bloodcell.data.decode import open_picture
 from bloodcell.data.describe import DataDescription
 from bloodcell.data.index import FloatArray, IntArray, StrArray
 from bloodcell.evidence import figures
-from bloodcell.evidence.calibration import reliability
 from bloodcell.tracking.predictions import FILE, Answers, Predictions, write_predictions
 from bloodcell.training.measure import Result
 
@@ -38,7 +37,7 @@ def write_artefacts(
     if not result.views:
         return
     write_predictions(run_dir / FILE, _table(data, list(result.views.values())))
-    for name, figure in _figures(result, data, about):
+    for name, figure in _figures(result, data, about).items():
         keep_figure(run_dir, name, figure, trainer, result.epoch - 1)
 
 
@@ -72,17 +71,12 @@ def _table(data: CellImages, views: Sequence[Answers]) -> Predictions:
     )
 
 
-def _figures(result: Result, data: CellImages, about: DataDescription) -> Sequence[tuple[str, Figure]]:
+def _figures(result: Result, data: CellImages, about: DataDescription) -> dict[str, Figure]:
     tested, index, classes = result.views["test"], data.index, data.classes
     labels, groups = index.label[tested.rows], index.group[tested.rows] if index.grouped else None
     title = f"{about.label}test, protocol {about.protocol}, {len(tested.rows):,} images"
-    bins = reliability(labels, tested.probabilities, groups)
-    return (
-        ("confusion_matrix", figures.confusion_matrix(result.confusion, classes, title)),
-        ("precision_recall", figures.precision_recall(labels, tested.probabilities, classes, title)),
-        ("reliability", figures.reliability_diagram(bins, title)),
-        ("mistakes", _mistakes(tested, data, about.label)),
-    )
+    drawn = figures.of_test(labels, tested.probabilities, groups, classes, title)
+    return {**drawn, "mistakes": _mistakes(tested, data, about.label)}
 
 
 def _mistakes(tested: Answers, data: CellImages, label: str) -> Figure:

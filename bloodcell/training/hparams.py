@@ -1,10 +1,14 @@
 """The HPARAMS tab of TensorBoard: what runs are compared by, and their metrics."""
 
+from collections.abc import Collection
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from torch.utils.tensorboard.summary import hparams as hparams_summary
 
 from bloodcell.data.describe import DataDescription
 
@@ -23,8 +27,8 @@ def log_hparams(
         cfg: The config of the run.
         about: Its data.
         metrics: Its metrics.
-        varied: What distinguishes a job of a sweep, as typed; the tab shows the first five columns at first, and
-            these are to be among them. ``None`` for a run of its own, which others of any kind may stand beside.
+        varied: What distinguishes a job of a sweep, as typed: the first columns. The other keys follow, for the tab
+            has the columns of one run alone, and another sweep may stand beside it.
     """
     # A tag of its own: val/... of the curves is a point an epoch, and the tab shows the last point of a tag.
     shown = {
@@ -32,16 +36,30 @@ def log_hparams(
         for name, value in metrics.items()
         if name.count("/") == 1
     }
-    hparams = flat_hparams(cfg) if varied is None else {key: _value(cfg, key, word) for key, word in varied.items()}
+    first = {key: _value(cfg, key, word) for key, word in (varied or {}).items()}
+    hparams = {**first, **{key: value for key, value in flat_hparams(cfg).items() if key not in first}}
     hparams["data.source"] = about.source
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
+            # Before Lightning's own, which marks none: the tab has the keys that differ first, and shows five.
+            logger.experiment._get_file_writer().add_summary(_experiment(hparams, shown, set(first)))
             logger.log_hyperparams(hparams, shown, step=trainer.current_epoch)
         else:
             logger.log_hyperparams(hparams)
             logger.log_metrics(shown, step=trainer.current_epoch)
         logger.save()
         logger.finalize("success")
+
+
+def _experiment(hparams: dict[str, Any], metrics: dict[str, float], varied: Collection[str]) -> Summary:
+    """What the tab is to show: TensorBoard takes it from whichever run it reads first."""
+    experiment, _, _ = hparams_summary(hparams, metrics)  # type: ignore[no-untyped-call]  # torch has no types here
+    plugin = experiment.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(plugin.content)
+    for info in content.experiment.hparam_infos:
+        info.differs = info.name in varied
+    plugin.content = content.SerializeToString()
+    return experiment
 
 
 def flat_hparams(cfg: DictConfig) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from filelock import FileLock
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from bloodcell.evidence.pages import latex_table
 from bloodcell.runs import main, print_runs, read_runs
 
 Command = Callable[..., str]
@@ -207,7 +208,7 @@ def test_folds_have_the_corrected_interval(runs: Command, make: Make, tmp_path: 
     # Fold means 0.8, 0.9, 0.7: s = 0.1, its mean's variance 0.01 (1/3 + 7/12), t(0.975; 2) = 4.3026527.
     # A seventh of the two other folds is validation: the tested one is 7/12 of what is trained on.
     half = 4.3026527 * np.sqrt(0.01 * (1 / 3 + 7 / 12))
-    assert [float(row[f"{VAL} {end}"]) for end in ("low", "high")] == pytest.approx([0.8 - half, 0.8 + half])
+    assert [float(row[f"{VAL} {end}"]) for end in ("low", "high")] == pytest.approx([0.8 - half, min(0.8 + half, 1)])
     assert row["runs"] == "6"
 
 
@@ -425,3 +426,51 @@ def cpu_seconds(*words: str) -> tuple[float, str]:
     shown = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True).stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, shown
+
+
+def test_the_interval_of_a_share_ends_where_shares_end(runs: Command, make: Make) -> None:
+    for seed, (share, loss) in enumerate(((0.99, 3.0), (0.90, 0.1))):
+        make({"seed": seed}, {VAL: share, "val/loss": loss})
+    runs("runs", "--csv", "t.csv", "--metric", VAL, "--metric", "val/loss")
+    (row,) = csv.DictReader(Path("t.csv").read_text().splitlines())
+    assert float(row[f"{VAL} low"]) < 0.9
+    assert float(row[f"{VAL} high"]) == 1
+    assert float(row["val/loss high"]) > 3
+
+
+def test_tables_for_latex(runs: Command, make: Make) -> None:
+    for seed, share in enumerate((0.7, 0.8)):
+        make({"seed": seed, "optim.lr": 0.01}, {VAL: share})
+        make({"seed": seed, "optim.lr": 0.1}, {VAL: share - 0.1})
+    runs("runs", "--latex", "t.tex")
+    text = Path("t.tex").read_text()
+    assert r"\# & optim.lr & done & val/balanced\_acc \\" in text
+    assert text.count("\\\\\n") == 3
+    assert r"0.75 sd 0.071 (0.115 to 1) \\" in text
+    assert all(line.startswith("% ") for line in text.splitlines() if "Student" in line)
+
+
+def test_latex_obeys_no_cell() -> None:
+    text = latex_table(["50%", "a_b"], [["\\end{x}", "$#&~^<>"]], "")
+    cells = text.splitlines()[4], text.splitlines()[6]
+    assert cells[0] == r"50\% & a\_b \\"
+    assert cells[1] == (
+        r"\textbackslash{}end\{x\} & \$\#\&\textasciitilde{}\textasciicircum{}\textless{}\textgreater{} \\"
+    )
+
+
+def test_figures_for_print(runs: Command, finished: Path, tmp_path: Path) -> None:
+    names = ["loss", "accuracy", "confusion_matrix", "precision_recall", "reliability"]
+    said = runs(str(finished), "--pdf", "out")
+    assert said.splitlines()[-5:] == [f"out/{name}.pdf" for name in names]
+    first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert len(first) == 5
+    assert all(content.startswith(b"%PDF") for content in first.values())
+    runs(str(finished), "--pdf", "again")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()} == first
+
+
+def test_figures_of_several_runs_are_not_one(refused: Command, make: Make) -> None:
+    make({"seed": 1}, {VAL: 0.5})
+    make({"seed": 2}, {VAL: 0.5})
+    assert refused("runs", "--pdf", "out") == "error: --pdf: expected one run, got 2; name its directory"
