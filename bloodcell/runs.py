@@ -30,7 +30,7 @@ by a test metric unless you ask; choose by validation, then read the test.
   python -m bloodcell.runs runs/lr-sweep                          settings, best first
   python -m bloodcell.runs runs/lr-sweep --each --where state=failed
   python -m bloodcell.runs runs --where data.source=blood_cells --where 'val/balanced_acc>0.8'
-  python -m bloodcell.runs runs/lr-sweep --compare optim.lr=0.001    that setting against every other
+  python -m bloodcell.runs runs/lr-sweep --compare optim.lr=0.002    that setting against every other
   python -m bloodcell.runs runs/lr-sweep --compare --html runs/lr.html
   python -m bloodcell.runs runs/lr-sweep --latex table.tex
   python -m bloodcell.runs runs/train/A --pdf figures

@@ -16,14 +16,24 @@ CLASSES_SAID = 30
 VIEWS = {"original": "originals", "twin": "copies"}
 
 
-def announce(about: DataDescription, run_dir: Path, arithmetic: str) -> None:
-    """Print what is about to be done, on which data, in which arithmetic, and where it goes."""
+_SAID = set[str]()  # of the jobs of a sweep in this process: each thing once, not twice a job
+
+
+def announce(about: DataDescription, run_dir: Path, arithmetic: str, *, job: bool = False) -> None:
+    """Print what is about to be done, on which data, in which arithmetic, and where it goes.
+
+    Args:
+        about: The data.
+        run_dir: The run directory.
+        arithmetic: What ``settle`` says of it.
+        job: Whether it is a job of a sweep, whose others have said the warnings too.
+    """
     if about.synthetic:
         print(f"*** {about.source} ***")
     print_data(about)
     train, val, test = (about.images[name] for name in ("train", "val", "test"))
     print(f"      {train:,} train, {val:,} validation, {test:,} test images")
-    _print_warnings(about)
+    _print_warnings(about, job=job)
     if about.picture:
         print(f"net sees: {about.picture}")
     print(f"math: {arithmetic}")
@@ -39,7 +49,7 @@ def print_data(about: DataDescription) -> None:
         print(f"      passed over: {', '.join(about.passed_over)}")
 
 
-def show(result: Result, data: CellImages, about: DataDescription, run_dir: Path) -> None:
+def show(result: Result, data: CellImages, about: DataDescription, run_dir: Path, *, job: bool = False) -> None:
     """Print the table of test metrics by class, the summaries below it, and where everything is.
 
     Args:
@@ -47,6 +57,7 @@ def show(result: Result, data: CellImages, about: DataDescription, run_dir: Path
         data: What it was measured on.
         about: Its description.
         run_dir: Where the artefacts are.
+        job: Whether it is a job of a sweep.
     """
     if not result.views:
         if "val/balanced_acc" in result.metrics:
@@ -67,15 +78,16 @@ def show(result: Result, data: CellImages, about: DataDescription, run_dir: Path
         print(
             "no intervals: the field groups of the images are not known, and copies of a photograph are not independent"
         )
-    _print_warnings(about)
+    _print_warnings(about, job=job)
     print(f"figures:     {run_dir / 'figures'}\nnumbers:     {run_dir / 'metrics.json'}", flush=True)
 
 
-def _print_warnings(about: DataDescription) -> None:
-    if about.caveat:
-        print(f"note: {about.caveat}")
-    if about.warning:
-        print(about.warning)
+def _print_warnings(about: DataDescription, *, job: bool) -> None:
+    for line in (f"note: {about.caveat}" if about.caveat else "", about.warning):
+        if line and not (job and line in _SAID):
+            print(line)
+        if job:
+            _SAID.add(line)
 
 
 def _table(result: Result, data: CellImages, about: DataDescription) -> Table:

@@ -81,7 +81,7 @@ def train(
         record["lr_found"] = found_before(run_dir)
     with begun(run_dir, composed, overrides, record, trainer, started):
         if trainer.is_global_zero:
-            announce(about, run_dir, arithmetic)
+            announce(about, run_dir, arithmetic, job=varied is not None)
         if cfg.lr_find and cfg.ckpt_path is None:
             record["lr_found"] = find_lr(trainer, classifier, data)
         fit(trainer, classifier, data, cfg.ckpt_path)
@@ -91,7 +91,7 @@ def train(
         result = result_of(cfg, run_dir, trainer, classifier, data, collector)
         write_artefacts(run_dir, result, data, about, trainer)
         log_hparams(trainer, cfg, about, result.metrics, varied)
-        show(result, data, about, run_dir)
+        show(result, data, about, run_dir, job=varied is not None)
     return result.metrics
 
 

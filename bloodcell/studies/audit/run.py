@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from omegaconf import DictConfig
 
-from bloodcell.common.console import progress_bar
+from bloodcell.common.console import counted, progress_bar
 from bloodcell.common.files import write_csv, write_json, write_text
 from bloodcell.studies.audit.findings import LEVELS, Audited, Finding, readable
 from bloodcell.studies.audit.findings_page import findings_page
@@ -71,6 +71,7 @@ def _look_at_all(data: "CellImages", others: list[str]) -> Audited:
     parts = {"train": split.train, "validation": split.val if split.choice else split.val[:0], "test": split.test}
     rows = np.concatenate(list(parts.values()))
     side = np.repeat(list(parts), [len(part) for part in parts.values()])
+    print(f"looking at {counted(len(rows), 'file')} below {readable(str(data.index.root))}", flush=True)
     with progress_bar() as progress:
 
         def steps(what: str, total: int) -> Callable[[], None]:
