@@ -13,6 +13,9 @@ the white cell, against the share of the area that the box has; and how alike th
 random weights (a rank correlation; near 1 it shows the picture, and nothing that was learnt). And, in the table, the
 learnt cells that the net finds most like it: photograph, class and distance.
 
+With --folds FOLDS (make sweep SWEEP=folds) the maps of all methods are measured on every held-out photograph instead:
+both numbers, layer by layer, and a gallery.
+
 Needs pip install "bloodcell[explain]"."""
 
 
@@ -36,13 +39,24 @@ def main() -> None:
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("images", nargs="+", metavar="IMAGES", help="pictures, folders or globs")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("images", nargs="*", default=[], metavar="IMAGES", help="pictures, folders or globs")
+    what.add_argument("--folds", type=Path, metavar="FOLDS", help="runs of a cross-validation: measure the methods")
     parser.add_argument("--model", type=Path, metavar="RUN_OR_FILE", help="default: the net that comes with bloodcell")
     methods = ["gradcam", "integrated_gradients", "occlusion"]
     parser.add_argument("--method", choices=methods, default="gradcam", help="default: gradcam")
     parser.add_argument("--out", type=Path, default=Path("explained"), help="folder (default: explained)")
     words = parser.parse_args()
-    run_command(lambda: explain(words.images, words.model, words.method, words.out))
+
+    def run() -> None:
+        if words.folds is None:
+            explain(words.images, words.model, words.method, words.out)
+            return
+        from bloodcell.studies.maps.run import run as measure
+
+        measure(words.folds, words.out)
+
+    run_command(run)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ from bloodcell.data.lineage_table import Lineage
 from bloodcell.data.masks import Mask
 from bloodcell.data.pixels import Decoder, faint_pictures
 from bloodcell.data.ranges import check_data
+from bloodcell.data.scaling import Scaling
 from bloodcell.data.splits import Split, all_test, fewer_training_images
-from bloodcell.data.transforms import RandomView, scaling
+from bloodcell.data.transforms import RandomView
 
 # Share of a device's free memory that pixels may take; the rest is for the net and its activations.
 ROOM = 0.5
@@ -117,7 +118,7 @@ class CellImages(L.LightningDataModule, ABC):
         self.split_seed, self.seed = split_seed, seed
         self.crop = Crop(crop, crop_side, self.field_side) if view == "crop" else None
         self.augmentation = RandomView(**augment) if augment else None
-        self.scale = scaling(mean, std)
+        self.scale = Scaling(mean, std)
         self.index: Index
         self.split: Split
         self._pixels: Tensor | Decoder | None = None

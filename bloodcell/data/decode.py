@@ -19,6 +19,8 @@ from bloodcell.common.errors import InputError
 
 # What is opened, whatever a file is called: no format that starts programs (EPS) or reads other files.
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "PPM")
+# Names that pictures have: those of torchvision's ImageFolder, which takes as long to import as torch.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 # A photograph of a large camera. Pillow keeps 4 bytes a pixel, and conversions and resizing as much again several
 # times: about 1 GB for one such picture.
 MAX_PIXELS = 64_000_000

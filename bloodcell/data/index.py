@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from torchvision.datasets import ImageFolder
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from bloodcell.common.console import counted
 from bloodcell.common.env import cache_dir
 from bloodcell.common.errors import InputError
-from bloodcell.data.decode import open_picture
+from bloodcell.data.decode import SUFFIXES, open_picture
 from bloodcell.data.fingerprint import remembered_digests
 from bloodcell.data.layout import TABLE, class_names
 from bloodcell.data.ranges import require_folder
@@ -283,10 +282,10 @@ def check_names(tree: Tree, folders: Sequence[str]) -> None:
 
 
 def _no_image(path: Path, number: int) -> InputError:
-    odd = path.suffix.lower() in IMG_EXTENSIONS
+    odd = path.suffix.lower() in SUFFIXES
     return InputError(
         str(path),
-        expected="a regular file" if odd else f"images only ({' '.join(IMG_EXTENSIONS)})",
+        expected="a regular file" if odd else f"images only ({' '.join(SUFFIXES)})",
         got="a device, a pipe or a link that leads nowhere" if odd else f"{number} other file(s) in the class folder",
         fix="replace or remove it" if odd else "move them elsewhere",
     )

@@ -9,7 +9,6 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from sklearn.model_selection import train_test_split
 
 from bloodcell.common.errors import InputError
 from bloodcell.data.decode import open_picture
@@ -85,6 +84,8 @@ def official_subsets(labels: Mapping[str, str], on_disk: Mapping[str, Path]) -> 
     Returns:
         ``TRAIN`` or ``TEST`` by micrograph; the others are left out.
     """
+    from sklearn.model_selection import train_test_split  # here: scikit-learn takes a second to import
+
     names = [name for name, label in labels.items() if label in LABELS and name in on_disk]
     train, test = train_test_split(names, **SPLIT)
     subsets = dict.fromkeys(train, "TRAIN") | dict.fromkeys(test, "TEST")

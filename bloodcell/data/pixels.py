@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from bloodcell.common.console import counted, progress_bar
 from bloodcell.common.errors import InputError
@@ -18,6 +17,7 @@ from bloodcell.data.decode import opened
 from bloodcell.data.index import Index
 from bloodcell.data.masks import Mask, mask_image
 from bloodcell.data.micrographs import as_copy, brightened
+from bloodcell.data.scaling import squeezed
 
 # Images that are decoded before they are handed on: keeps all threads busy and takes little memory.
 BLOCK = 512
@@ -144,20 +144,6 @@ def faint_pictures(pixels: Tensor | Decoder, index: Index) -> str:
         f"no picture shows much: in each, the darkest and the brightest value lie less than {FAINT} of 255 apart "
         "(12 bits that were stored as 16 without scaling look like that)"
     )
-
-
-def squeezed(image: Image.Image, image_size: tuple[int, int]) -> Tensor:
-    """Resize a picture to what a net takes: the frame is squeezed, not cropped.
-
-    Args:
-        image: RGB.
-        image_size: Height and width in pixels.
-
-    Returns:
-        uint8, shape (3, height, width).
-    """
-    pixels: Tensor = F.resize(F.pil_to_tensor(image), list(image_size), antialias=True)
-    return pixels
 
 
 @contextmanager

@@ -4,14 +4,18 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from bloodcell.data.datamodule import CellImages
-from bloodcell.data.index import IntArray
 from bloodcell.data.lineage_table import Lineage, read_lineage
+
+if TYPE_CHECKING:
+    from bloodcell.data.datamodule import CellImages
+
+IntArray = npt.NDArray[np.int64]
 
 UNKNOWN = 0  # of the group of an image
 
@@ -66,7 +70,7 @@ class Identities:
         return Seen(np.unique(self.image[rows]), groups[groups != UNKNOWN])
 
 
-def identities(data: CellImages, digests: Mapping[str, str], fingerprint: str) -> Identities:
+def identities(data: "CellImages", digests: Mapping[str, str], fingerprint: str) -> Identities:
     """Identify the images and groups of a data set.
 
     The groups of photographs that the lineage table knows are the same wherever a copy of them lies, under whatever

@@ -1,7 +1,6 @@
-"""Transforms of whole batches on the device that trains: augmentation per sample, then scaling."""
+"""Augmentation of whole batches on the device that trains, drawn per sample."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
-from bloodcell.data.ranges import check_scaling, check_view
+from bloodcell.data.ranges import check_view
 
 
 class RandomView(v2.Transform):  # type: ignore[misc]  # torchvision has no types
@@ -111,23 +110,3 @@ def grid(maps: Tensor, height: int, width: int) -> Tensor:
     for axis in (0, 1):
         torch.add(down[:, axis, :, None], along[:, axis, None, :], out=places[..., axis])
     return places
-
-
-def scaling(mean: Sequence[float] | None, std: Sequence[float] | None) -> v2.Compose:
-    """Bytes to floats in [0, 1], then, if a mean is given, centred and scaled by channel.
-
-    Args:
-        mean: Per-channel mean of the [0, 1] values, or ``None`` for none.
-        std: Per-channel standard deviation, or ``None`` for none.
-
-    Returns:
-        A transform of uint8 (or already float [0, 1]) batches of shape (N, 3, H, W).
-
-    Raises:
-        InputError: If there are not three of them.
-    """
-    check_scaling(mean, std)
-    steps: list[torch.nn.Module] = [v2.ToDtype(torch.float32, scale=True)]
-    if mean is not None:
-        steps.append(v2.Normalize(list(mean), list(std) if std is not None else [1.0] * len(mean)))
-    return v2.Compose(steps)

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
 from bloodcell.common.console import counted
 from bloodcell.common.errors import InputError
+from bloodcell.data.decode import SUFFIXES
 
 # What systems and tools leave in a folder, beside everything whose name begins with a dot; in lower case.
 JUNK_FOLDERS = frozenset(
@@ -136,7 +135,7 @@ def _read(tree: Tree, folder: str, folders: list[str], links: list[str], closed:
                 (links if entry.is_symlink() else folders).append(path)
             elif kind == "closed":
                 closed.append(f"{tree.root / path} ({os.strerror(errno.EACCES)})")
-            elif kind == "file" and name.lower().endswith(IMG_EXTENSIONS):
+            elif kind == "file" and name.lower().endswith(SUFFIXES):
                 images.append(name)
             else:
                 tree.others.append(path)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaincinv
+from scipy.special import betaincinv, fdtri
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -276,14 +276,12 @@ def parts_of(resamples: int, units: int) -> Iterator[range]:
 
 def _likeness(hits: Floats, sizes: Floats, seen_size: float) -> float:
     """Limit the intraclass correlation of predictions from above, 0 to 1; see :func:`effective_trials`."""
-    from scipy.stats import f
-
     count, images = len(sizes), sizes.sum()
     between = float((sizes * (hits / sizes - hits.sum() / images) ** 2).sum()) / max(count - 1, 1)
     within = float((hits * (1 - hits / sizes)).sum()) / (images - count)
     if count < LEAST_GROUPS or within == 0:
         return 1.0
-    ratio = between / within / float(f.ppf(1 - SURE_OF_LIKENESS, count - 1, images - count))
+    ratio = between / within / float(fdtri(count - 1, images - count, 1 - SURE_OF_LIKENESS))
     typical = (images - seen_size) / (count - 1)
     return float(np.clip((ratio - 1) / (ratio + typical - 1), 0, 1)) if ratio > 1 else 0.0
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import precision_recall_fscore_support
 
 from bloodcell.evidence.calibration import expected_ece, probability_scores
 from bloodcell.evidence.intervals import (
@@ -44,13 +43,12 @@ def score(labels: Ints, probabilities: Floats, groups: Strings, classes: Sequenc
         The scores; a class without an image has none, one without a prediction a precision of 0.
     """
     predicted = probabilities.argmax(axis=1)
-    numbers = np.arange(len(classes))
     confusion = np.zeros((len(classes), len(classes)))
     np.add.at(confusion, (labels, predicted), 1)
     values = {name: float(value) for name, value in confusion_scores(confusion).items()}
-    each = precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=0)
-    for name, shares in zip(("precision", "recall", "f1"), each, strict=False):
-        values |= {f"{name}/{classes[k]}": float(shares[k]) for k in np.unique(labels)}
+    correct, held, said = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    for name, up, down in (("precision", correct, said), ("recall", correct, held), ("f1", 2 * correct, held + said)):
+        values |= {f"{name}/{classes[k]}": float(up[k] / max(down[k], 1)) for k in np.unique(labels)}
     values |= probability_scores(labels, probabilities)
     values["ece_expected"] = expected_ece(probabilities, groups)
     return Scores(values, intervals_of(labels, predicted, groups, classes))

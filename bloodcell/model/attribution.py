@@ -56,14 +56,29 @@ def attribute(net: nn.Module, images: Tensor, targets: Tensor, method: Method) -
             return cast(Tensor, maps).sum(dim=1).clamp(min=0).detach()
 
 
-def randomised(net: nn.Module, seed: int = 0) -> nn.Module:
-    """Give a net of the same layers that has learnt nothing (the check of Adebayo et al. 2018)."""
+def weighted_layers(net: nn.Module) -> list[str]:
+    """Name the layers with weights, convolutions and linear ones, from the input to the output."""
+    return [name for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+
+
+def randomised(net: nn.Module, layers: int | None = None, seed: int = 0) -> nn.Module:
+    """Give a net whose last layers have learnt nothing (the check of Adebayo et al. 2018).
+
+    Args:
+        net: The net; it stays as it is.
+        layers: Of the layers with weights so many, and the normalisations after them; ``None`` for all.
+        seed: Of the random weights.
+    """
     other = copy.deepcopy(net)
+    first = weighted_layers(other)[-layers if layers is not None else 0]
+    begun = False
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for layer in other.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                layer.reset_parameters()
+        for name, layer in other.named_modules():
+            begun |= name == first
+            reset = getattr(layer, "reset_parameters", None)
+            if begun and callable(reset):
+                reset()
     return other
 
 

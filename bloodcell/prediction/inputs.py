@@ -10,10 +10,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
 from bloodcell.common.errors import InputError
-from bloodcell.data.decode import MAX_BYTES, opened_file
+from bloodcell.data.decode import MAX_BYTES, SUFFIXES, opened_file
 
 STDIN = "-"
 
@@ -90,7 +88,7 @@ def _below(folder: Path) -> Iterator[Picture]:
             path = Path(entry.path)
             if entry.is_dir(follow_symlinks=False):
                 yield from _below(path)
-            elif path.suffix.lower() in IMG_EXTENSIONS:
+            elif path.suffix.lower() in SUFFIXES:
                 yield Picture(path.as_posix(), partial(_read, path))
 
 
@@ -103,7 +101,7 @@ def _in_zip(path: Path) -> Iterator[Picture]:
     for info in sorted(archive.infolist(), key=lambda one: one.filename):
         inside = PurePosixPath(info.filename)
         hidden = any(part.startswith((".", "__MACOSX")) for part in inside.parts)
-        if not info.is_dir() and not hidden and inside.suffix.lower() in IMG_EXTENSIONS:
+        if not info.is_dir() and not hidden and inside.suffix.lower() in SUFFIXES:
             yield Picture(f"{path.as_posix()}/{info.filename}", partial(_unzip, archive, info))
 
 

@@ -21,7 +21,7 @@ from bloodcell.data.crops.cut import Crop, crop_cell
 from bloodcell.data.crops.finder import find_cells
 from bloodcell.data.decode import decoded, reason
 from bloodcell.data.micrographs import PHOTOGRAPH_SIZE, as_copy, brightened
-from bloodcell.data.pixels import squeezed as pixels_of
+from bloodcell.data.scaling import squeezed as pixels_of
 from bloodcell.data.seen import Recogniser
 from bloodcell.evidence.doubt import classes_left
 from bloodcell.evidence.intervals import Floats

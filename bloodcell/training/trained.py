@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from bloodcell.common.errors import InputError, is_number
 from bloodcell.common.files import read_json
 from bloodcell.config.instantiate import build
+from bloodcell.data.scaling import Scaling
 from bloodcell.data.seen import Seen, seen_in
-from bloodcell.data.transforms import scaling
 from bloodcell.evidence.calibration import apply_temperature
 from bloodcell.evidence.doubt import LearntCells
 from bloodcell.evidence.intervals import Floats
@@ -96,7 +96,7 @@ class TrainedNet:
 
     def images(self, pixels: Tensor) -> Tensor:
         """Scale bytes as the net takes them; float32, shape (N, 3, H, W)."""
-        scale = scaling(self.card.preparation.mean, self.card.preparation.std)
+        scale = Scaling(self.card.preparation.mean, self.card.preparation.std)
         scaled: Tensor = scale(pixels).contiguous(memory_format=torch.channels_last)
         return scaled
 

@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
 
 from bloodcell.common.errors import InputError
+from bloodcell.data.scaling import Scaling, squeezed
 from bloodcell.data.sources.folder import Folder
-from bloodcell.data.transforms import RandomView, grid, scaling
+from bloodcell.data.transforms import RandomView, grid
 
 
 def images(height: int = 24, width: int = 24) -> torch.Tensor:
@@ -78,10 +83,22 @@ def test_grid_is_that_of_torch() -> None:
         assert torch.allclose(grid(maps, height, width), wanted, atol=1e-6)
 
 
-def test_scaling() -> None:
-    pixels = torch.tensor([0, 255], dtype=torch.uint8).expand(1, 3, 1, 2)
-    assert scaling(None, None)(pixels).flatten().tolist() == [0, 1] * 3
-    assert scaling([0.5] * 3, [0.25] * 3)(pixels).flatten().tolist() == [-2, 2] * 3
+@pytest.mark.parametrize(
+    ("mean", "std"), [(None, None), ([0.5] * 3, None), ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
+)
+def test_scaling_is_that_of_torchvision(mean: list[float] | None, std: list[float] | None) -> None:
+    pixels = torch.arange(256, dtype=torch.uint8).expand(2, 3, 1, 256)
+    steps: list[torch.nn.Module] = [v2.ToDtype(torch.float32, scale=True)]
+    steps += [v2.Normalize(mean, std or [1.0] * 3)] if mean else []
+    for given in (pixels, pixels / 255):
+        assert torch.equal(Scaling(mean, std)(given), v2.Compose(steps)(given))
+
+
+@pytest.mark.parametrize("size", [(48, 64), (24, 32), (31, 17), (100, 90)])
+def test_pictures_are_resized_as_torchvision_does(size: tuple[int, int]) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    picture = Image.fromarray(values)
+    assert torch.equal(squeezed(picture, size), F.resize(F.pil_to_tensor(picture), list(size), antialias=True))
 
 
 def test_epochs_differ_and_evaluation_is_untouched(cells: Path) -> None:

@@ -9,7 +9,7 @@ from sklearn.datasets import load_sample_image
 from torchvision.transforms.v2.functional import center_crop, resize
 
 from bloodcell.common.errors import InputError
-from bloodcell.data.transforms import scaling
+from bloodcell.data.scaling import Scaling
 from bloodcell.model import pretrained
 from bloodcell.model.pretrained import MEAN, STD, Rescale, efficientnet_lite
 
@@ -23,7 +23,7 @@ def test_the_weights_see_their_own_scaling_whatever_the_data_use(
     mean: list[float] | None, std: list[float] | None
 ) -> None:
     pixels = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8)
-    seen = Rescale(mean, std)(scaling(mean, std)(pixels))
+    seen = Rescale(mean, std)(Scaling(mean, std)(pixels))
     torch.testing.assert_close(seen, (pixels / 255 - MEAN) / STD, atol=1e-5, rtol=1e-5)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -183,3 +184,12 @@ def test_a_net_of_crops_answers_for_every_cell_that_is_found(net: Path) -> None:
     assert [view.size for _, view in crops.views(Image.fromarray(field))] == [(280, 280)] * 2
     (nothing,) = crops.predict(np.full((480, 640, 3), (225, 205, 210), np.uint8))
     assert (nothing.box, nothing.name, nothing.reason, nothing.unreadable) == (None, "", "no white cell found", False)
+
+
+@pytest.mark.slow
+def test_nothing_is_imported_that_no_answer_needs() -> None:
+    """Each of these takes as long to import as a hundred answers take."""
+    late = "{'torchvision', 'lightning', 'sklearn', 'scipy.stats', 'torchmetrics', 'statsmodels', 'matplotlib'}"
+    code = "import sys, bloodcell, numpy; bloodcell.load().predict(numpy.zeros((90, 90, 3), numpy.uint8)); "
+    code += f"import bloodcell.prediction.answering; sys.exit(repr({late} & sys.modules.keys() or ''))"
+    assert subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True).stderr == "''\n"
