@@ -15,6 +15,7 @@ from bloodcell.common.errors import InputError
 from bloodcell.config.command import fail, run_command
 from bloodcell.config.compose import arranged, resolve, start_of, words_of
 from bloodcell.config.help import helped
+from bloodcell.config.instantiate import trust
 from bloodcell.config.messages import check_choices
 from bloodcell.sweeps.names import varied_in
 from bloodcell.sweeps.progress import reported
@@ -31,6 +32,7 @@ def job(cfg: DictConfig) -> float | None:
     before = names_in(run_dir)
     words = cfg.get(WORDS)
     try:
+        trust([*overrides, *(words or [])])
         if words is not None:
             cfg, overrides = resumed(run_dir, list(words))
         resolve(cfg)  # what is kept of a run holds for whoever opens it, wherever

@@ -6,6 +6,7 @@ variable             meaning                                                defa
 ``BLOODCELL_DATA``   the Kaggle set, any of its folders; only read           looked for in the cache
 ``BLOODCELL_PBC``    the PBC images of ``data=pbc``; only read              none
 ``BLOODCELL_CACHE``  what can be had again: downloads, pixels, file digests  the user's cache folder
+``BLOODCELL_ALLOW``  packages of yours whose nets a config may name: `a.,b.`  none
 ``BLOODCELL_SWEPT``  the keys that a sweep varies; set for each job by it    set by the sweep alone
 ``OMP_WAIT_POLICY``  how OpenMP's threads wait for each other; recorded      as `training.sharing`
 ``GOMP_SPINCOUNT``   the same, for GNU's library; recorded                   as `training.sharing`
@@ -13,6 +14,7 @@ variable             meaning                                                defa
 """
 
 import os
+import re
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -22,6 +24,7 @@ from bloodcell.common.errors import InputError
 DATA = "BLOODCELL_DATA"
 PBC = "BLOODCELL_PBC"
 CACHE = "BLOODCELL_CACHE"
+ALLOW = "BLOODCELL_ALLOW"
 SWEPT = "BLOODCELL_SWEPT"
 
 PACKAGE = Path(__file__).parent.parent
@@ -52,6 +55,19 @@ def cache_dir() -> Path:
             got="none (no HOME, and no such user in passwd)",
             fix=f"set {CACHE}=/a/folder that can be written to",
         ) from error
+
+
+def allowed_packages() -> tuple[str, ...]:
+    """Return the packages of ``BLOODCELL_ALLOW``, each with a dot at its end, as ``my_package.``.
+
+    Raises:
+        InputError: If one is no name of a package.
+    """
+    names = [name.strip() for name in os.environ.get(ALLOW, "").split(",") if name.strip()]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.?", name):
+            raise InputError("allow", expected="names of packages, as [my_package.]", got=name, fix="correct the name")
+    return tuple(f"{name.rstrip('.')}." for name in names)
 
 
 def waiting() -> dict[str, str]:

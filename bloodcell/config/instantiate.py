@@ -1,7 +1,8 @@
 """The one place where a config becomes an object, and only of the classes and functions allowed here."""
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -10,7 +11,9 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from bloodcell.common.env import ALLOW, allowed_packages
 from bloodcell.common.errors import InputError
+from bloodcell.config.compose import parsed
 
 # Packages in which a target may be defined, and what it must then be a subclass of. Not their functions, and no
 # method: `load_from_checkpoint` unpickles, others open files or start programs.
@@ -40,6 +43,36 @@ FUNCTIONS = (
     "bloodcell.model.schedules",
     "torch.nn.functional",
 )
+
+
+# What the classes of a package that the user trusts must be.
+OF_THE_USER = (
+    "torch.nn.Module",
+    "torch.optim.Optimizer",
+    "torch.optim.lr_scheduler.LRScheduler",
+    "lightning.pytorch.Callback",
+)
+
+
+def trust(words: Sequence[str]) -> None:
+    """Let configs name nets of further packages, if the user says so by ``allow=[my_package.]``.
+
+    It goes into the environment, from which the jobs of a sweep and the other commands take it, and from no config: one
+    that came with a run must not widen what it may do.
+
+    Args:
+        words: What the user typed himself.
+
+    Raises:
+        InputError: If it names no packages.
+    """
+    for word in words:
+        key, _, _ = word.partition("=")
+        if key.lstrip("+") == "allow":
+            value = parsed(word).value()
+            names = value if isinstance(value, list) else [value]
+            os.environ[ALLOW] = ",".join(str(name) for name in names if name is not None)
+            allowed_packages()
 
 
 def build(config: DictConfig, key: str, **extra: Any) -> Any:
@@ -108,7 +141,8 @@ def _targets(node: object, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _check_target(key: str, target: str) -> None:
-    prefix = next((allowed for allowed in CLASSES if target.startswith(allowed)), None)
+    own = allowed_packages()
+    prefix = next((allowed for allowed in (*CLASSES, *own) if target.startswith(allowed)), None)
     problem = None
     if prefix is None:
         problem = target
@@ -126,18 +160,22 @@ def _check_target(key: str, target: str) -> None:
     if problem is not None:
         raise InputError(
             f"{key}._target_",
-            expected=f"a class or function of {', '.join(name.rstrip('.') for name in CLASSES)}",
+            expected=f"a class or function of {', '.join(name.rstrip('.') for name in (*CLASSES, *own))}",
             got=problem,
-            fix="correct the name",
+            fix="correct the name, or trust a package of your own by allow=[my_package.]",
         )
 
 
 def _may_be_built(found: Any, prefix: str) -> bool:
     if isinstance(found, type):
-        return issubclass(found, tuple(get_object(name) for name in CLASSES[prefix]))
+        return issubclass(found, tuple(get_object(name) for name in CLASSES.get(prefix, OF_THE_USER)))
     if not isinstance(found, FunctionType) or found.__name__ != found.__qualname__ or found.__name__.startswith("_"):
         return False  # a method, or something that is called but is no function
-    return found.__module__ in FUNCTIONS or (prefix == "torchvision.models." and _makes_a_net(found.__name__))
+    return (
+        prefix not in CLASSES
+        or found.__module__ in FUNCTIONS
+        or (prefix == "torchvision.models." and _makes_a_net(found.__name__))
+    )
 
 
 def _makes_a_net(name: str) -> bool:

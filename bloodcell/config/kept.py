@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bloodcell.common.env import CONF
+from bloodcell.common.env import CONF, allowed_packages
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_yaml
 
@@ -129,7 +129,8 @@ def check_config(cfg: DictConfig, path: Path, parts: Sequence[str], typed: Seque
         if key == "_target_" and not own:
             if not _PLACES.fullmatch(where):
                 raise _refused(path, "no object there", here)
-            if str(value) not in _named_in_conf()[part] and not _HARMLESS[part].fullmatch(str(value)):
+            trusted = str(value).startswith(allowed_packages()) and part in ("model", "optim")
+            if not trusted and str(value) not in _named_in_conf()[part] and not _HARMLESS[part].fullmatch(str(value)):
                 raise _refused(path, f"an object for {where} that conf/ names or that only computes", str(value))
 
 

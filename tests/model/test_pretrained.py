@@ -11,7 +11,7 @@ from torchvision.transforms.v2.functional import center_crop, resize
 from bloodcell.common.errors import InputError
 from bloodcell.data.scaling import Scaling
 from bloodcell.model import pretrained
-from bloodcell.model.pretrained import MEAN, STD, Rescale, efficientnet_lite
+from bloodcell.model.pretrained import MEAN, STD, Rescale, efficientnet_lite, timm_net
 
 needs_weights = pytest.mark.skipif(
     find_spec("timm") is None or find_spec(pretrained.WEIGHTS) is None, reason="needs the extra `pretrained`"
@@ -70,3 +70,22 @@ def test_what_is_missing_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"the package timm, got none; .*bloodcell\[pretrained\]"):
         efficientnet_lite(4, (64, 64))
+
+
+@pytest.mark.skipif(find_spec("timm") is None, reason="needs the extra `pretrained`")
+@pytest.mark.parametrize("name", ["resnet10t", "test_vit"])  # any size; one size alone
+def test_timms_nets_take_the_size_of_the_data(name: str, tmp_path: Path) -> None:
+    net = timm_net(3, (32, 32), name)
+    assert net(torch.rand(2, 3, 32, 32)).shape == (2, 3)
+    torch.save(net.state_dict(), tmp_path / "net.pt")
+    again = timm_net(5, (32, 32), name, str(tmp_path / "net.pt"))
+    assert all(
+        torch.equal(one, again.state_dict()[key]) for key, one in net.state_dict().items() if one.shape[:1] != (3,)
+    )
+
+
+@pytest.mark.skipif(find_spec("timm") is None, reason="needs the extra `pretrained`")
+@pytest.mark.parametrize("name", ["hf-hub:somebody/net", "local-dir:/tmp", "resnet1", "../x"])
+def test_nets_that_are_not_timms_own_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="expected a net of timm, got an unknown name"):
+        timm_net(3, (32, 32), name)
