@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from bloodcell.config.command import run_command
-from bloodcell.studies.bench.run import run_bench, run_overhead
+from bloodcell.studies.bench.run import run_answers, run_bench, run_overhead
 
 HELP = """\
 Every row is a process of its own; rows take turns, for several rounds, and the first epoch of each is left out. All
@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument(
         "--overhead", action="store_true", help="measure the cost of the Trainer alone again, into the same file"
     )
+    parser.add_argument("--answers", action="store_true", help="measure how fast a net answers alone, likewise")
     args = parser.parse_args()
     for name in ("images", "rounds", "epochs"):
         least = 2 if name == "epochs" else 1
@@ -38,6 +39,9 @@ def main() -> None:
             parser.error(f"--{name}: expected a number from {least}, got {getattr(args, name)}")
     if args.overhead:
         run_command(lambda: run_overhead(args.rounds, args.out))
+        return
+    if args.answers:
+        run_command(lambda: run_answers(args.out))
         return
     run_command(lambda: run_bench(args.images, args.rounds, args.epochs, args.out))
 

@@ -3,7 +3,10 @@
 import argparse
 from pathlib import Path
 
+from bloodcell.common.files import write_json
 from bloodcell.config.command import run_command
+from bloodcell.tracking.manifest import manifest
+from bloodcell.tracking.save import portable
 
 HELP = """  --to net           one safetensors file with weights, learnt cells and card, and the card once more as JSON
   --to onnx          one graph from decoded pictures (uint8, N x height x width x 3, any size) to calibrated
@@ -15,7 +18,8 @@ its doubt and the limits of its prediction sets are fitted on held-out images: o
 folder with the runs of a cross-validation of the same recipe (make sweep SWEEP=folds), else on the run's validation.
 
 A graph is compared with the net on every test image of the run, or on --check IMAGES: if a class differs, or a
-probability by more than 1e-4, it is not kept. Graphs give no doubt."""
+probability by more than 1e-4, it is not kept. Graphs give no doubt. Of a folder with the runs of a cross-validation no
+graph is kept: each is compared on all that its run left out, and --out is a JSON file with the numbers."""
 
 
 def export(source: Path, to: str, folds: Path | None, check: list[str], out: Path | None) -> None:
@@ -28,8 +32,17 @@ def export(source: Path, to: str, folds: Path | None, check: list[str], out: Pat
         check: Pictures to compare a graph on.
         out: Where to; ``None`` for beside the source.
     """
-    from bloodcell.prediction.handing_on import SUFFIXES, export_graph, export_net
+    from bloodcell.prediction.handing_on import SUFFIXES, compare_folds, export_graph, export_net
+    from bloodcell.training.publish import fold_runs
 
+    if to != "net" and source.is_dir() and not (source / "manifest.json").is_file() and fold_runs(source):
+        path = out or source / f"{to}.json"
+        found = compare_folds(source, to, path)
+        write_json(path.with_name("manifest.json"), portable(manifest({}, {})))
+        compared = f"{found['pictures']:,} held-out pictures of {len(found['folds'])} nets"
+        print(f"{compared}: {found['other_classes']:,} other classes, probabilities to {found['largest']:.1e}")
+        print(f"numbers: {path}")
+        return
     beside = source / "net" if source.is_dir() else source.with_suffix("")
     path = out or beside.with_name(f"{beside.name}{SUFFIXES[to]}")
     if to == "net":

@@ -4,6 +4,7 @@ import base64
 import mimetypes
 import re
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 STYLE = """
@@ -11,7 +12,8 @@ body { font: 16px/1.55 system-ui, sans-serif; max-width: 980px; margin: 2em auto
 h1, h2, h3 { line-height: 1.25 } h2 { margin-top: 2em; border-bottom: 1px solid #ddd }
 table { border-collapse: collapse; margin: 1em 0; font-size: 14px; display: block; overflow-x: auto }
 td, th { padding: .35em .7em; vertical-align: top }
-tr { border-bottom: 1px solid #e4e4e4 } th { text-align: left } img { max-width: 100% } code { background: #f3f0f5 }
+tr { border-bottom: 1px solid #e4e4e4 } th { text-align: left }
+img { max-width: 100% } code { background: #f3f0f5; overflow-wrap: anywhere }
 """
 
 
@@ -75,8 +77,9 @@ def html_page(markdown: str, folder: Path, way: str) -> str:
 
     body = re.sub(r'src="([^":]+)"', inside, body)
     body = re.sub(r'href="(?!https?:)([^"]+)"', rf'href="{way}/\1"', body)
-    title = markdown.splitlines()[0].lstrip("# ")
-    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    title = escape(markdown.splitlines()[0].lstrip("# "))
+    phone = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = f'<meta charset="utf-8">{phone}<title>{title}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
 
 

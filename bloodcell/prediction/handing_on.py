@@ -1,18 +1,21 @@
 """What ``python -m bloodcell.export`` makes of a run or a net: a file to hand on, checked before it is kept."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bloodcell.common.errors import InputError
+from bloodcell.common.files import write_json
 from bloodcell.data.decode import open_picture
 from bloodcell.data.micrographs import Pixels
 from bloodcell.prediction.graph import Parity, check_parity, compare_graph, opened_graph, write_graph
 from bloodcell.prediction.inputs import check_words, find_pictures
 from bloodcell.prediction.predictor import Predictor
 from bloodcell.training.assemble import find_data
-from bloodcell.training.publish import publish
+from bloodcell.training.publish import fold_runs, publish
 from bloodcell.training.published import SUFFIX, write_published
 from bloodcell.training.restore import open_net, read_config
 
@@ -51,6 +54,34 @@ def export_graph(source: Path, to: str, check: Sequence[str], out: Path) -> Pari
         out.unlink(missing_ok=True)
         raise
     return parity
+
+
+def compare_folds(folder: Path, to: str, out: Path) -> dict[str, Any]:
+    """Compare the graph of each run of a cross-validation with its net on all that it left out.
+
+    Args:
+        folder: The runs.
+        to: ``onnx`` or ``torch_export``.
+        out: Where the numbers go, as JSON; the graphs are not kept.
+
+    Returns:
+        ``pictures``, ``other_classes`` and ``largest``, the largest difference of a probability; and each of ``folds``.
+    """
+    folds = []
+    with tempfile.TemporaryDirectory() as place:
+        for number, run_dir in enumerate(fold_runs(folder)):
+            trained, path = open_net(run_dir), Path(place) / f"{number}{SUFFIXES[to]}"
+            write_graph(trained, to, path)
+            folds.append(compare_graph(Predictor(trained), opened_graph(path), _tested(run_dir)))
+    found = {
+        "to": to,
+        "pictures": sum(one.pictures for one in folds),
+        "other_classes": sum(one.other_classes for one in folds),
+        "largest": max(one.largest for one in folds),
+        "folds": [one._asdict() for one in folds],
+    }
+    write_json(out, found)
+    return found
 
 
 def _named(words: Sequence[str]) -> Iterator[Pixels]:

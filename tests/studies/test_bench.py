@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bloodcell import bench as command
-from bloodcell.studies.bench import programs, run, speeds
+from bloodcell.studies.bench import answers, programs, run, speeds
 from bloodcell.studies.bench.work import BATCH, lay_out
 from tests.helpers import CLASSES
 
@@ -88,3 +88,42 @@ def test_the_whole_of_it(
     assert again["overhead"]["images_per_s"] != content["overhead"]["images_per_s"]
     assert again["rows"] == content["rows"]
     assert "plain PyTorch" in capsys.readouterr().out
+
+
+ANSWERS = {
+    "latency_ms": [
+        {"program": name, "threads": threads, "pictures": count, "ms": 2.0 * count}
+        for threads in (1, 2)
+        for name in ("PyTorch", "ONNX Runtime")
+        for count in (1, 32)
+    ],
+    "pictures": 71,
+    "source": "blood_cells",
+    "command": {"seconds": 4.0, "processor_seconds": 3.5},
+    "crops_per_s": 400.0,
+    "crops_per_processor_s": 250.0,
+    "peak_memory_bytes": {"300": 5e8, "3000": 5.1e8},
+    "load_before": 0.5,
+    "cores": 2,
+}
+
+
+def test_how_fast_a_net_answers_is_a_table() -> None:
+    lines = speeds.answer_lines(ANSWERS)
+    calls = " | ".join(f"{count} at once, {threads}" for threads in ("1 thread", "2 threads") for count in (1, 32))
+    assert lines[0] == f"| crops of 280x280 | {calls} |"
+    assert lines[3] == "| ONNX Runtime | 2.0 ms | 64.0 ms | 2.0 ms | 64.0 ms |"
+    assert "300 pictures 500 MB, 3,000 pictures 510 MB" in lines[-2]
+
+
+@pytest.mark.slow
+def test_answers_are_timed(cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxscript")
+    files = sorted(cells.rglob("*.png"))
+    for name, value in (("MEMORY_AT", (4, 40)), ("CROPS", 4), ("CALLS", 1)):
+        monkeypatch.setattr(answers, name, value)
+    found = answers.answer_speeds(files, files[:3])
+    assert {one["program"] for one in found["latency_ms"]} == {"PyTorch", "torch.export", "ONNX Runtime"}
+    assert found["pictures"] == 3
+    assert found["command"]["processor_seconds"] > 0
+    assert set(found["peak_memory_bytes"]) == {"4", "40"}

@@ -33,6 +33,12 @@ def test_folds_notice_what_is_no_cell(
     monkeypatch.setattr(sys, "argv", ["export", str(runs[0]), "--folds", "runs/folds", "--out", "n.safetensors"])
     export()
     assert read_json(Path("n.json"))["about"]["held_out"] == {"by": "2 folds by field group", "cells": 36, "groups": 6}
+    monkeypatch.setattr(sys, "argv", ["export", "runs/folds", "--to", "torch_export", "--out", "graphs/parity.json"])
+    export()
+    parity = read_json(Path("graphs/parity.json"))
+    assert (parity["pictures"], parity["other_classes"], len(parity["folds"])) == (36, 0, 2)
+    assert parity["largest"] < 1e-5
+    assert [path.name for path in sorted(Path("graphs").iterdir())] == ["manifest.json", "parity.json"]
 
 
 def test_a_set_that_is_no_folder_is_one_line(

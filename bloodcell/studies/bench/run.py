@@ -13,6 +13,7 @@ from bloodcell.common.env import CACHE
 from bloodcell.common.files import read_json, write_json
 from bloodcell.data.kaggle import find_images, locate
 from bloodcell.studies.bench import programs
+from bloodcell.studies.bench.answers import FIRST, answer_speeds
 from bloodcell.studies.bench.speeds import (
     BARE,
     KERAS,
@@ -22,6 +23,7 @@ from bloodcell.studies.bench.speeds import (
     OURS_TWO,
     PYTORCH,
     Row,
+    answer_lines,
     pipeline_costs,
     print_bench,
     ratio,
@@ -77,6 +79,7 @@ def run_bench(images: int, rounds: int, epochs: int, out: Path) -> None:
         "startup_seconds": {name: round(seconds, 2) for name, seconds in waits.items()},
         "private_memory_bytes": private,
         "overhead": beside,
+        "answers": answers_measured(),
         "work": {"images": images, "source": source, "rounds": rounds, "epochs": epochs, "flops_per_image": flops},
         "manifest": manifest({}, {"source": source}),
     }
@@ -94,6 +97,22 @@ def run_overhead(rounds: int, out: Path) -> None:
         content["overhead"] = _overhead(files, [file.parent.name for file in files], rounds, Path(folder))
     print_bench(content)
     write_json(out, content)
+
+
+def run_answers(out: Path) -> None:
+    """Measure how fast the net of the package answers, and put it into the JSON of an earlier bench."""
+    content = read_json(out)
+    content["answers"] = answers_measured()
+    print("\n".join(answer_lines(content["answers"])))
+    write_json(out, content)
+
+
+def answers_measured() -> dict[str, Any]:
+    """Measure on the published pictures, or on rendered ones where they are not at hand."""
+    files, source = _images()
+    found = locate(None)
+    simple = sorted((find_images(found) / "TEST_SIMPLE").rglob("*.jpeg")) if found is not None else []
+    return {**answer_speeds(files, simple or files[:FIRST]), "source": source, "manifest": manifest({}, {})}
 
 
 def _rows() -> list[Row]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from bloodcell.common.console import number_table
+from bloodcell.common.console import counted, number_table
 from bloodcell.evidence.pages import markdown_table
 
 OURS = "bloodcell"
@@ -116,7 +116,36 @@ def bench_table(content: Mapping[str, Any]) -> str:
         f"{hardware['cores']} cores ({hardware['processor']}), {work['rounds']} rounds of {work['images']:,} images. "
         f"The ceiling is a large matrix product: {_ceiling(content['ceiling_flops_per_s'])}."
     )
-    return "\n".join([table, "", where, *(f"* {line}" for line in _lines_below(content))]) + "\n"
+    lines = [table, "", where, *(f"* {line}" for line in _lines_below(content))]
+    if "answers" in content:
+        lines += ["", "The net of the package answers (`make bench ARGS=--answers`):", ""]
+        lines += answer_lines(content["answers"])
+    return "\n".join(lines) + "\n"
+
+
+def answer_lines(answers: Mapping[str, Any]) -> list[str]:
+    """Write how fast a trained net answers, in Markdown.
+
+    Args:
+        answers: Of :func:`bloodcell.studies.bench.answers.answer_speeds`.
+    """
+    rows: dict[str, list[str]] = {}
+    columns = []
+    for one in answers["latency_ms"]:
+        columns.append(f"{one['pictures']} at once, {counted(one['threads'], 'thread')}")
+        rows.setdefault(one["program"], []).append(f"{one['ms']:.1f} ms")
+    header = ["crops of 280x280", *dict.fromkeys(columns)]
+    command, peak = answers["command"], answers["peak_memory_bytes"].items()
+    return [
+        *markdown_table(header, [[name, *cells] for name, cells in rows.items()], numbers_from=1).splitlines(),
+        "",
+        f"* `predict` on {answers['pictures']} pictures ({answers['source']}), from start to end: "
+        f"{command['seconds']:.1f} s, of which the processors worked {command['processor_seconds']:.1f} s",
+        f"* after its start: {answers['crops_per_s']:.0f} pictures of 128x128 pixels a second, "
+        f"{answers['crops_per_processor_s']:.0f} for each second of a processor",
+        "* its peak memory: " + ", ".join(f"{int(n):,} pictures {size / 1e6:.0f} MB" for n, size in peak),
+        f"* {answers['load_before']:.1f} processes wanted one of {answers['cores']} cores when this began",
+    ]
 
 
 def _cells(row: Mapping[str, Any], to: str) -> list[str]:

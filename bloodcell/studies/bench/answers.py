@@ -1,0 +1,115 @@
+"""How fast a trained net answers: one crop and 32 of them, as it is and as a graph; and the whole command."""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from bloodcell.data.decode import open_picture
+from bloodcell.data.micrographs import Pixels
+from bloodcell.prediction.graph import opened_graph, write_graph
+from bloodcell.prediction.predictor import Predictor, load_net
+
+AT_ONCE, CALLS = (1, 32), 15
+FIRST = 71  # pictures of the published TEST_SIMPLE
+CROP_SIDE, CROPS = 128, 300
+MEMORY_AT = (300, 3_000, 30_000)
+
+
+def answer_speeds(files: Sequence[Path], simple: Sequence[Path]) -> dict[str, Any]:
+    """Measure all of it.
+
+    Args:
+        files: Pictures, at least ``CROPS``.
+        simple: Those that the command is timed on from its start to its end.
+
+    Returns:
+        ``latency_ms`` (medians by runtime, pictures at once and threads), ``command`` (seconds of wall time and of
+        processors), ``crops_per_s`` after the start, ``peak_memory_bytes`` by number of pictures, and the load of the
+        machine before, in processes that want a processor.
+    """
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        latency = _latencies(load_net(), place)
+        command = _predict(map(str, simple), place)
+        crops = list(_crops(files[:CROPS], place))
+        runs = {count: _predict((crops[k % CROPS] for k in range(count)), place) for count in MEMORY_AT}
+    few, many = runs[MEMORY_AT[0]], runs[MEMORY_AT[-1]]
+    more = MEMORY_AT[-1] - MEMORY_AT[0]
+    return {
+        "latency_ms": latency,
+        "pictures": len(simple),
+        "command": {name: command[name] for name in ("seconds", "processor_seconds")},
+        "crops_per_s": more / (many["seconds"] - few["seconds"]),
+        "crops_per_processor_s": more / (many["processor_seconds"] - few["processor_seconds"]),
+        "peak_memory_bytes": {str(count): one["memory"] for count, one in runs.items()},
+        "load_before": load,
+        "cores": os.cpu_count(),
+    }
+
+
+def _latencies(net: Predictor, place: Path) -> list[dict[str, Any]]:
+    side = net.trained.card.preparation.crop_side
+    pictures = np.random.default_rng(0).integers(0, 256, (max(AT_ONCE), side, side, 3), np.uint8)
+    before, rows = torch.get_num_threads(), []
+    for to, suffix in (("torch_export", ".pt2"), ("onnx", ".onnx")):
+        write_graph(net.trained, to, place / f"net{suffix}")
+    for threads in sorted({1, os.cpu_count() or 1}):
+        torch.set_num_threads(threads)
+        programs: dict[str, Callable[[Pixels], object]] = {
+            "PyTorch": lambda given: net.outputs(list(given)),
+            "torch.export": opened_graph(place / "net.pt2"),
+            "ONNX Runtime": opened_graph(place / "net.onnx", threads),
+        }
+        for name, answer in programs.items():
+            for count in AT_ONCE:
+                milliseconds = _median_ms(answer, pictures[:count])
+                rows.append({"program": name, "threads": threads, "pictures": count, "ms": milliseconds})
+    torch.set_num_threads(before)
+    return rows
+
+
+def _median_ms(answer: Callable[[Pixels], object], pictures: Pixels) -> float:
+    answer(pictures)
+    times = []
+    for _ in range(CALLS):
+        begun = time.perf_counter()
+        answer(pictures)
+        times.append(time.perf_counter() - begun)
+    return 1e3 * statistics.median(times)
+
+
+def _crops(files: Sequence[Path], place: Path) -> Iterable[str]:
+    for number, file in enumerate(files):
+        path = place / f"{number:03d}.png"
+        open_picture(file).resize((CROP_SIDE, CROP_SIDE), Image.Resampling.BILINEAR).save(path)
+        yield str(path)
+
+
+def _predict(names: Iterable[str], place: Path) -> dict[str, float]:
+    """Type ``python -m bloodcell.predict`` on a list, in a process of its own."""
+    listed = place / "list.txt"
+    listed.write_text("".join(f"{name}\n" for name in names))
+    words = [sys.executable, "-m", "bloodcell.predict", "-", "--out", str(place / "answers.csv")]
+    begun = time.perf_counter()
+    with listed.open() as lines:
+        process = subprocess.Popen(words, stdin=lines, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, words)
+    return {
+        "seconds": time.perf_counter() - begun,
+        "processor_seconds": used.ru_utime + used.ru_stime,
+        "memory": used.ru_maxrss * 1024,
+    }
