@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -257,14 +257,15 @@ def test_a_finished_job_that_lost_its_files_is_done_again(train: Train, tmp_path
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 1)])
 def test_a_sweep_that_is_told_to_stop_says_what_is_left(cells: Path, tmp_path: Path, name: str, code: int) -> None:
     with sweeping(cells, tmp_path, "seed=0,1", "trainer.max_epochs=400", "test=false") as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not (list(tmp_path.glob("runs/*/*/seed_0-*/checkpoints/last.ckpt"))) and time.monotonic() < deadline:
             time.sleep(0.05)
         while process.poll() is None and time.monotonic() < deadline:
-            process.send_signal(
-                getattr(signal, name)
-            )  # Python drops a Ctrl-C that hits the callback of a weak reference
-            time.sleep(5)
+            # Again, as Python drops a Ctrl-C that hits the callback of a weak reference; not at once, for a second one
+            # while the first is obeyed ends everything.
+            process.send_signal(getattr(signal, name))
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=40)
         assert process.poll() == code
     assert "sweep: 1 interrupted, 1 not started" in (tmp_path / "out.log").read_text()
 
