@@ -5,9 +5,6 @@ from pathlib import Path
 
 from bloodcell.common.env import RESULTS
 from bloodcell.config.command import run_command
-from bloodcell.prediction.predictor import SHIPPED
-from bloodcell.studies.net.card import write_card
-from bloodcell.studies.paper.run import write_report
 
 
 def main() -> None:
@@ -23,6 +20,10 @@ def main() -> None:
     args = parser.parse_args()
 
     def command() -> None:
+        from bloodcell.prediction.predictor import SHIPPED
+        from bloodcell.studies.net.card import write_card
+        from bloodcell.studies.paper.run import write_report
+
         card = args.html.with_name("card.html")
         write_card(args.card or SHIPPED.with_suffix(".json"), card)
         print(f"card:     {card}")

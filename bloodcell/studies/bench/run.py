@@ -13,7 +13,6 @@ from bloodcell.common.env import CACHE
 from bloodcell.common.files import read_json, write_json
 from bloodcell.data.kaggle import find_images, locate
 from bloodcell.studies.bench import programs
-from bloodcell.studies.bench.answers import FIRST, answer_speeds
 from bloodcell.studies.bench.speeds import (
     BARE,
     KERAS,
@@ -109,6 +108,8 @@ def run_answers(out: Path) -> None:
 
 def answers_measured() -> dict[str, Any]:
     """Measure on the published pictures, or on rendered ones where they are not at hand."""
+    from bloodcell.studies.bench.answers import FIRST, answer_speeds
+
     files, source = _images()
     found = locate(None)
     simple = sorted((find_images(found) / "TEST_SIMPLE").rglob("*.jpeg")) if found is not None else []
