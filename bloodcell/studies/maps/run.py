@@ -175,7 +175,7 @@ def _of_method(rows: Sequence[Mapping[str, Any]], groups: Strings) -> dict[str, 
         key: np.array([row[key] for row in rows])
         for key in ("share", "blind share", "chance", "another cell", "layers")
     }
-    other = columns["another cell"]
+    alike, other = columns["layers"][:, -1], columns["another cell"]
     return {
         "share": _mean(columns["share"], groups),
         "more than chance": _mean(columns["share"] - columns["chance"], groups),
@@ -183,7 +183,7 @@ def _of_method(rows: Sequence[Mapping[str, Any]], groups: Strings) -> dict[str, 
         "more than random weights": _mean(columns["share"] - columns["blind share"], groups),
         "alike, by random layers": [_mean(one, groups) for one in columns["layers"].T],
         "alike, map of another cell": _mean(other, groups),
-        "more alike than another cell's": [_mean(one - other, groups) for one in columns["layers"].T],
+        "more alike than another cell's": _mean(alike - other, groups),
         "empty maps": int(np.isnan(columns["share"]).sum()),
     }
 
@@ -199,17 +199,18 @@ def _mean(values: Floats, groups: Strings, seed: int = 0) -> list[float]:
 
 
 def verdict(one: Mapping[str, Any], layers: Sequence[str]) -> str:
-    """Say what speaks against a method, by the intervals of its differences."""
+    """Say what speaks against a method, where the intervals leave no doubt of it."""
     against = []
     if one["more than chance"][1] <= 0:
         against.append("no more in the cell than chance")
     if one["more than random weights"][1] <= 0:
         against.append("no more in the cell than with random weights")
-    shown = [low > 0 for _, low, _ in one["more alike than another cell's"]]
+    other = one["alike, map of another cell"]
+    shown = [low > other[2] for _, low, _ in one["alike, by random layers"]]
     if any(shown):
         last = layers[len(shown) - 1 - shown[::-1].index(True)]
         against.append(f"shows the picture: without what {last} learnt it changes less than from cell to cell")
-    if one["alike, map of another cell"][1] > SAME:
+    if other[1] > SAME:
         against.append("shows the middle: nearly the same map for every cell")
     return "; ".join(against) or "nothing here"
 
@@ -240,7 +241,8 @@ def maps_table(result: Mapping[str, Any]) -> str:
         ),
         "Rank correlation of a map with that of the same net whose last layers have random weights: near 1, what was "
         "learnt has no part in the map. The last row is what two cells have in common, as a map in the middle: "
-        f"above {SAME} it is held against a method, and so is a map that changes less without what was learnt.",
+        f"above {SAME} it is held against a method, and so is a map that changes less without what was learnt: "
+        "tests that were set while the first numbers were read.",
         markdown_table(["random layers", *methods], alike, 1),
         f"Empty maps: {empty}.",
     ]

@@ -18,15 +18,17 @@ def write_report(results: Path, html: Path) -> None:
     """Write ``report.md`` beside the results and one HTML page that needs no other file.
 
     Args:
-        results: Folder with ``paper``, ``ladder``, ``lineage`` and ``readings``.
+        results: Folder with ``paper``, ``ladder``, ``lineage``, ``readings``, ``crops``, ``doubt`` and ``explain``.
         html: The page.
 
     Raises:
         InputError: If a result is missing.
     """
     from bloodcell.studies.ladder.run import write_table_and_figure
+    from bloodcell.studies.net.section import draw_net_figures
 
     draw_figures(results)
+    draw_net_figures(results)
     write_table_and_figure(_read(results, "ladder/ladder.json")["rows"], results / "ladder")
     text = report_text(results)
     write_text(results / "report.md", text)
@@ -55,6 +57,7 @@ def report_text(results: Path) -> str:
 
     from bloodcell.evidence.intervals import confusion_scores
     from bloodcell.studies.ladder.rows import ladder_table
+    from bloodcell.studies.net.section import maps_text
     from bloodcell.studies.paper import stated as paper
 
     ours, ladder = _read(results, "paper/metrics.json"), _read(results, "ladder/ladder.json")
@@ -75,6 +78,8 @@ def report_text(results: Path) -> str:
         ladder=ladder | {"net": "`small_cnn`, 64x64"},
         ladder_table=ladder_table(ladder["rows"]),
         lineage_text=_lineage_text(lineage),
+        maps_text=maps_text(results),
+        doubt_text=(results / "doubt" / "doubt.md").read_text(encoding="utf-8"),
         photographs=sum(lineage["micrographs with copies"].values()),
         groups=lineage["groups of micrographs with copies"],
     )
