@@ -12,6 +12,7 @@ import sys
 import tarfile
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,19 @@ def test_the_page_needs_nothing_else_and_may_reach_nothing(page: Path) -> None:
     assert "connect-src 'none'" in text
     assert "http://" not in text
     assert "https://" not in text
+
+
+@pytest.mark.slow
+def test_a_strangers_words_are_shown_and_not_obeyed(net: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    trained, words = bloodcell.load(net).trained, "</script><script>alert(1)</script><img src=x>"
+    about = {"not_for": [words], "metrics": {"balanced_acc": words}}
+    classes = (words, *trained.card.classes[1:])
+    hostile = replace(trained, card=replace(trained.card, classes=classes, about=about), name=words)
+    build.write_page(hostile, runtime.Runtime(b"", b""), None, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert text.count("<script") == text.count("</script") == 7
+    assert "<img" not in text
 
 
 @pytest.fixture

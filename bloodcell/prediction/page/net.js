@@ -46,8 +46,10 @@ async function decoded(blob) {
   }
 }
 
-// Whether the weights have learnt this file or another picture of its field group; known by the bytes.
+// Whether the weights have learnt this file or another picture of its field group; known by the bytes. Browsers hash on
+// pages from disk or https alone.
 async function isLearnt(net, blob) {
+  if (!crypto.subtle) return false;
   const digest = new DataView(await crypto.subtle.digest("SHA-256", await blob.arrayBuffer()));
   return net.learnt.has(digest.getBigInt64(0));
 }

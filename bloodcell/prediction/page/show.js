@@ -53,7 +53,7 @@ function nearestOf(cell) {
 }
 
 function overlay(cell, { width, height, heat }) {
-  const most = Math.max(...heat, 1e-9), canvas = canvasOf(cell.view), context = canvas.getContext("2d");
+  const most = heat.reduce((found, one) => Math.max(found, one), 1e-9), canvas = canvasOf(cell.view), context = canvas.getContext("2d");
   const small = element("canvas", { width, height }), shown = new ImageData(width, height);
   heat.forEach((one, at) => shown.data.set([255, 60, 0, 190 * (one / most)], 4 * at));
   small.getContext("2d").putImageData(shown, 0, 0);
@@ -94,7 +94,11 @@ const drop = document.getElementById("drop"), input = document.getElementById("f
 const ready = openNet(data);
 async function showAll(files) {
   drop.classList.add("busy");
-  for (const file of files) await show(await ready, file);
+  try {
+    for (const file of files) await show(await ready, file);
+  } catch (error) {
+    document.getElementById("results").prepend(element("p", { className: "doubted", textContent: `Stopped: ${error.message}` }));
+  }
   drop.classList.remove("busy");
 }
 input.onchange = () => showAll([...input.files]);
