@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_text
-from bloodcell.config.compose import as_typed, make_absolute, parsed
+from bloodcell.config.compose import PATHS, as_typed, make_absolute, parsed
 from bloodcell.config.kept import read_kept_config
 from bloodcell.tracking.status import is_inside
 from bloodcell.training.place import kept_part
@@ -151,10 +151,15 @@ def _completed(kept: Any, today: Any) -> Any:
     return today | {key: _completed(value, today.get(key)) for key, value in kept.items()}
 
 
+_PATHS = {key.rpartition(".")[2] for key in PATHS}
+
+
 def _followed(today: Any, whole: Any, key: str = "") -> Any:
-    """Today's config; what follows another key in it, a run has kept as the value that it had."""
+    """Today's config; a run has kept what follows another key as the value that it had, and a path as a whole."""
     if isinstance(today, dict) and isinstance(whole, dict):
         return {name: _followed(value, whole.get(name), name) for name, value in today.items()}
+    if key in _PATHS and isinstance(today, str) and Path(str(whole)).is_absolute() and not Path(today).is_absolute():
+        return whole
     return whole if "${" in str(today) or (key == "mode" and today is None) else today
 
 

@@ -3,8 +3,6 @@
 import argparse
 import importlib
 import re
-import shlex
-import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
@@ -16,21 +14,10 @@ import pytest
 from bloodcell.common.env import CHECKOUT, CONF
 from bloodcell.config.compose import arranged, composed, options_of, parsed
 from tests.helpers import metrics_of
+from tests.pages import PAGES, TODAY, commands_of, name_of, words_of
 
-PAGES = sorted(
-    path
-    for pattern in ("*.md", "results/*.md", "bloodcell/**/*.md", "conf/**/*.md")
-    for path in CHECKOUT.glob(pattern)
-    if ".venv" not in path.parts
-)
-# A changelog names what was there once.
-TODAY = [path for path in PAGES if path.name != "CHANGELOG.md"]
 TARGETS = re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
 SCRIPTS = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["scripts"]
-
-
-def name_of(page: Path) -> str:
-    return page.relative_to(CHECKOUT).as_posix()
 
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -132,24 +119,6 @@ def test_the_examples_of_a_net_and_a_data_set_train(
 
 class UnderstoodError(Exception):
     """Raised where a command would begin to work."""
-
-
-def commands_of(page: Path) -> list[str]:
-    """Every line of a code block that runs make or one of our modules."""
-    blocks = re.findall(r"^```bash\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-    typed = [line.strip() for line in "\n".join(blocks).splitlines()]
-    return [line for line in typed if re.match(r"make [a-z-]+( |$)|python -m bloodcell\.", line)]
-
-
-def words_of(line: str) -> list[str]:
-    """The module and words that a command ends up with: a shell and make have read the line and done nothing."""
-    if line.startswith("make "):
-        dry = line.replace("make ", "make --dry-run ", 1)
-        done = subprocess.run(["bash", "-c", dry], cwd=CHECKOUT, capture_output=True, text=True)
-        assert done.returncode == 0, (line, done.stderr)
-        line = next((one for one in done.stdout.splitlines()[::-1] if "-m bloodcell." in one), "")
-    words = shlex.split(line.partition("-m bloodcell.")[2], comments=True)
-    return [word for word in words if word != "..."]  # of an example: and so on
 
 
 def first_of(word: str) -> str:

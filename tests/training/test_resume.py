@@ -266,3 +266,10 @@ def test_another_machine_goes_on_with_the_precision_that_the_first_one_chose(int
     assert config_of(interrupted)["trainer"]["precision"] == "auto"
     assert resumed(interrupted, [])[0].trainer.precision == precision
     assert resumed(interrupted, ["trainer.precision=32"])[0].trainer.precision == 32
+
+
+def test_a_path_that_was_typed_from_here_is_no_news(interrupted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (interrupted / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump([*TINY, "data.root=cells0"]))
+    assert Path(config_of(interrupted)["data"]["root"]).is_absolute()
+    resumed(interrupted, [])
+    assert "root" not in capsys.readouterr().out
