@@ -16,7 +16,7 @@ from bloodcell.studies.paper.stated import CLAIM
 # Arms of results/crops that the README shows, under the names that it gives them.
 CROPS = {
     "found": "small CNN on crops around found cells (one seed)",
-    "features": "84 numbers of those crops, logistic regression",
+    "features": "logistic regression on 84 features of those crops",
 }
 
 
@@ -51,7 +51,7 @@ def summary_table(results: Path) -> str:
     for arm, name in CROPS.items():
         shown = percent_interval(arms[arm]["value"], [arms[arm]["low"], arms[arm]["high"]])
         rows.append([name, RUNG_NAMES["grouped"], "", shown])
-    return markdown_table(["net", "split", "tested on held-out copies", "tested on originals"], rows) + "\n"
+    return markdown_table(["net", "split", "tested on augmented copies", "tested on original photographs"], rows) + "\n"
 
 
 def committed_table(results: Path) -> str:
