@@ -49,6 +49,9 @@ def reproduce_experiment(experiment: str, overrides: list[str]) -> None:
     cfg = still_composed(words)
     threads, precision = (None, None) if cfg is None else conditions(read_json(kept / "manifest.json"), cfg)
     words += [f"trainer.precision={precision}"] if precision else []
+    if cfg is not None and cfg.minutes is not None:
+        epochs = read_json(kept / "manifest.json").get("epochs", cfg.trainer.max_epochs)
+        words += ["minutes=null", f"trainer.max_epochs={int(epochs)}"]
     threaded = {"OMP_NUM_THREADS": str(threads)} if threads else {}
     command = [sys.executable, "-m", "bloodcell.train", *words, f"hydra.run.dir={run_dir}"]
     if subprocess.run(command, check=False, env={**os.environ, **threaded}).returncode:

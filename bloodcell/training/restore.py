@@ -132,6 +132,8 @@ def with_todays_keys(cfg: DictConfig, today: DictConfig | None) -> DictConfig:
     """
     if today is None:
         return cfg
+    if today.get("minutes") is not None and "minutes" in cfg and cfg.minutes is None:
+        today.minutes, today.trainer.max_epochs = None, cfg.trainer.max_epochs  # as many as fitted in then
     whole = OmegaConf.create(_completed(OmegaConf.to_container(cfg), OmegaConf.to_container(today)))
     assert isinstance(whole, DictConfig)
     now, then = (

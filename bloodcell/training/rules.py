@@ -71,7 +71,17 @@ def _parts(cfg: DictConfig) -> Iterator[Rule]:
     for key in ("data.augment", "optim.scheduler"):
         part = OmegaConf.select(cfg, key)
         yield key, part, part is None or isinstance(part, DictConfig), f"null or a group of keys, as {key}.KEY=VALUE"
-    needed = ("seed", "report", "early_stopping", "test", "lr_find", "ckpt_path", "init_from", "monitor.metric")
+    needed = (
+        "seed",
+        "report",
+        "early_stopping",
+        "minutes",
+        "test",
+        "lr_find",
+        "ckpt_path",
+        "init_from",
+        "monitor.metric",
+    )
     for key in (*needed, "monitor.mode", "optim.lr", "optim.class_weights", "trainer.max_epochs", "trainer.precision"):
         section, _, name = key.rpartition(".")
         yield f"~{key}", None, name in (OmegaConf.select(cfg, section) if section else cfg), "a value"
@@ -87,6 +97,9 @@ def _of_run(cfg: DictConfig) -> Iterator[Rule]:
     yield "monitor.metric", metric, known, f"one of {', '.join(MONITORED)} or val/recall/CLASS"
     better = direction(str(metric))
     yield "monitor.mode", mode, mode == better, f"{better}, which is the better {metric} (leave it out: it is known)"
+    minutes, alone = cfg.minutes, cfg.trainer.get("devices") == 1
+    yield "minutes", minutes, minutes is None or (is_number(minutes, 0) and minutes > 0), "null or a positive number"
+    yield "minutes", minutes, minutes is None or alone, "null where several devices train"
     yield "early_stopping", patience, patience is None or is_whole(patience, 1), "null or a number of epochs"
 
 

@@ -20,7 +20,7 @@ def test_groups_and_keys_that_a_user_can_type(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
     shown = page(capsys, monkeypatch, "train", word)
-    assert "\nmodel: efficientnet_lite, paper_cnn, small_cnn, torchvision\n" in shown
+    assert "\nmodel: efficientnet_lite, paper_cnn, small_cnn, timm, torchvision\n" in shown
     assert "\noptim/scheduler: cosine, one_cycle, plateau\n" in shown
     assert not {"_common", "hydra/launcher"} & set(shown.replace(",", " ").split())
     keys = yaml.safe_load(shown.partition("== Keys and their values now ==\n")[2])

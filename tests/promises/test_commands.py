@@ -56,7 +56,7 @@ def here(word: str) -> str:
     for place, mine in places.items():
         if word.endswith(place):
             return word[: -len(place)] + mine
-    return {"RUN": "runs/one", "FOLDS": "runs/folds", "30": "2"}.get(word, word)
+    return {"RUN": "runs/one", "FOLDS": "runs/folds", "net.json": "runs/one/net.json", "30": "2"}.get(word, word)
 
 
 def type_in(monkeypatch: pytest.MonkeyPatch, name: str, *words: str) -> None:

@@ -1,0 +1,62 @@
+"""A training as long as the user has time (``minutes=3``): how many epochs that is on this machine."""
+
+import time
+from copy import deepcopy
+
+import lightning as L
+import torch
+from omegaconf import DictConfig
+
+from bloodcell.data.datamodule import CellImages
+from bloodcell.model.classifier import CellClassifier
+
+# Batches that are trained on to see how long one takes, after some in which memory is laid out and kernels are chosen.
+WARM, TIMED = 4, 12
+
+
+class _Clock(L.Callback):
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, *_: object) -> None:
+        self.ends.append(time.perf_counter())
+
+
+def epochs_within(cfg: DictConfig, classifier: CellClassifier, data: CellImages) -> int:
+    """Tell how many whole epochs fit into ``minutes``, by training a copy on a few batches.
+
+    The run itself is the same bits as if the number had been typed: nothing of the copy stays, and every draw of an
+    epoch depends on the seed and the epoch alone.
+
+    Args:
+        cfg: The composed config, settled.
+        classifier: What will be trained; left as it is.
+        data: Set up.
+
+    Returns:
+        At least 1, at most ``trainer.max_epochs``.
+    """
+    clock = _Clock()
+    probe = L.Trainer(
+        accelerator=cfg.trainer.accelerator,
+        devices=1,
+        precision=cfg.trainer.precision,
+        deterministic=cfg.trainer.deterministic,
+        max_epochs=1,
+        limit_train_batches=WARM + TIMED,
+        limit_val_batches=0,
+        callbacks=[clock],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    with torch.random.fork_rng():
+        probe.fit(deepcopy(classifier), data)
+    timed = clock.ends[WARM - 1 :]
+    if len(timed) < 2:
+        return int(cfg.trainer.max_epochs)  # an epoch is over before it can be timed
+    batch = (timed[-1] - timed[0]) / (len(timed) - 1)
+    # The way forward is a third of a step, and all that validation takes.
+    epoch = batch * (len(data.split.train) + len(data.split.val) / 3) / data.batch_size
+    return max(1, min(int(cfg.trainer.max_epochs), int(60 * cfg.minutes / epoch)))
