@@ -30,7 +30,7 @@ help:
 ##@ Start
 setup: $(READY)  ## Install into .venv, once; TORCH=cpu leaves CUDA out, PYTHON=python3.12, LOCK=no takes newer packages
 	@printf '\nInstalled in $(VENV). Type next:\n'
-	@printf '  make quickstart   train a small net for about three minutes and see what comes out\n'
+	@printf '  make quickstart   train a small net for three minutes and see what comes out\n'
 	@printf '  make help         list everything else\n'
 
 # The packages are those of requirements.lock, checked by their hashes. torch and torchvision are not in it, for the
@@ -48,7 +48,7 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install -e ".[all,dev]"
 	@touch $(READY)
 
-quickstart: $(READY)  ## Train a small net for about three minutes, test it, and say where its figures are
+quickstart: $(READY)  ## Train a small net for three minutes, test it, and say where its figures are
 	$(BIN)/python -m bloodcell.train experiment=quickstart $(ARGS)
 
 data: $(READY)  ## Get the real images; FROM=archive.zip (or a folder) takes yours instead of a download
