@@ -134,7 +134,7 @@ def answer_lines(answers: Mapping[str, Any]) -> list[str]:
     for one in answers["latency_ms"]:
         columns.append(f"{one['pictures']} at once, {counted(one['threads'], 'thread')}")
         rows.setdefault(one["program"], []).append(f"{one['ms']:.1f} ms")
-    header = ["crops of 280x280", *dict.fromkeys(columns)]
+    header = ["crops of 280x280, fastest call", *dict.fromkeys(columns)]
     command, peak = answers["command"], answers["peak_memory_bytes"].items()
     return [
         *markdown_table(header, [[name, *cells] for name, cells in rows.items()], numbers_from=1).splitlines(),
