@@ -23,6 +23,7 @@ ELSEWHERE = {
     "make data": "tests/data/test_download.py, on a server of its own",
     "make ladder": "tests/studies/test_ladder.py",
     "make report": "tests/studies/test_report.py: it writes into the checkout",
+    "python -m bloodcell.report --card": "tests/studies/test_report.py",
     "make tensorboard": "tests/training/test_tensorboard.py",
     "make demo": "tests/prediction/test_page.py: it fetches a package",
     "make reproduce EXP=quickstart": "tests/training/test_reproduce.py",
