@@ -87,9 +87,9 @@ def evaluate(
 
 def others_than_before(run_dir: Path, overrides: list[str], fingerprint: str) -> str:
     """Say that a run's folder holds other images today; empty if it does not, or another one is asked for."""
-    from bloodcell.common.files import read_json
+    from bloodcell.tracking.manifest import read_manifest
 
-    before = str(read_json(run_dir / "manifest.json")["data"]["fingerprint"])
+    before = str(read_manifest(run_dir)["data"]["fingerprint"])
     if before == fingerprint or any(word.startswith(("data.root=", "data.table=")) for word in overrides):
         return ""
     return (

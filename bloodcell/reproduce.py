@@ -19,6 +19,7 @@ from bloodcell.config.command import run_command
 from bloodcell.config.compose import composed, still_composed
 from bloodcell.config.kept import ALL_PARTS, check_config, read_kept_config, read_kept_words
 from bloodcell.tracking.difference import TOLERANCE, metrics_agreement, reasons
+from bloodcell.tracking.manifest import read_manifest
 from bloodcell.tracking.status import read_status
 from bloodcell.training.restore import bring_up_to_date, with_todays_keys
 
@@ -47,7 +48,7 @@ def reproduce_experiment(experiment: str, overrides: list[str]) -> None:
     run_dir = _place(experiment)
     words = [f"experiment={experiment}", *overrides]
     cfg = still_composed(words)
-    threads, precision = (None, None) if cfg is None else conditions(read_json(kept / "manifest.json"), cfg)
+    threads, precision = (None, None) if cfg is None else conditions(read_manifest(kept), cfg)
     words += [f"trainer.precision={precision}"] if precision else []
     if cfg is not None and cfg.minutes is not None:
         epochs = read_json(kept / "manifest.json").get("epochs", cfg.trainer.max_epochs)
@@ -82,7 +83,7 @@ def reproduce_run(before: Path) -> None:
     overrides = read_kept_words(kept / "overrides.yaml")
     whole = with_todays_keys(cfg, still_composed(overrides))
     check_config(whole, kept / "config.yaml", ALL_PARTS)
-    threads, precision = conditions(read_json(before / "manifest.json"), whole)
+    threads, precision = conditions(read_manifest(before), whole)
     if precision:
         whole.trainer.precision = precision
     run_dir = _place(before.resolve().name)
@@ -144,7 +145,7 @@ def print_comparison(what: str, kept: Path, run_dir: Path) -> None:
     for name, before, after in rows:
         shown.add_row(name, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}")
     Console().print(shown)
-    why = reasons(read_json(kept / "manifest.json"), read_json(run_dir / "manifest.json"))
+    why = reasons(read_manifest(kept), read_manifest(run_dir))
     if verdict != "identical":
         print("what differs: " + ("; ".join(why) if why else "nothing that the manifests record"))
     if verdict == "different":

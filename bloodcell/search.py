@@ -1,15 +1,11 @@
 """Search a setting with Optuna: ``python -m bloodcell.search [KEY=VALUE] [KEY=SPACE]``."""
 
 import argparse
-from typing import TYPE_CHECKING
 
 from bloodcell.common.errors import InputError
 from bloodcell.config.command import run_command
 from bloodcell.sweeps.space import read_space
-from bloodcell.sweeps.study import open_study, search, show_study
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+from bloodcell.sweeps.study import open_study, search, show_study, told_in_one_line
 
 HELP = """\
 Search for the setting that validation likes best. KEY=VALUE are overrides as of bloodcell.train; a SPACE is one of
@@ -24,16 +20,6 @@ runs/NAME-search/..., and the study is study.db (SQLite) beside them. Run the sa
 resume, or in a second terminal to share the work.
 The test images are not looked at (test=false is set for you): test the winner once, by bloodcell.evaluate.
 """
-
-
-def _any_of(axis: "BaseDistribution") -> object:
-    """A value of an axis."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if isinstance(axis, CategoricalDistribution):
-        return axis.choices[0]
-    assert isinstance(axis, FloatDistribution | IntDistribution)
-    return axis.low
 
 
 def main() -> None:
@@ -69,7 +55,8 @@ def main() -> None:
             Parallel(n_jobs=given.jobs)(work for _ in range(given.jobs))
         else:
             search(space, given.trials, given.seed, not given.no_pruning)
-        show_study(open_study(space, not given.no_pruning), space)
+        with told_in_one_line(space):
+            show_study(open_study(space, not given.no_pruning), space)
 
     run_command(command)
 

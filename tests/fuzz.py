@@ -1,12 +1,14 @@
 """Trials of files from strangers: seeded, each within a limit of time, and what may come of them."""
 
 import io
+import logging
 import os
 import random
 import re
 import shutil
 import signal
 import sys
+import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +21,7 @@ from unittest.mock import patch
 import pytest
 
 from bloodcell.common.errors import InputError
+from bloodcell.evidence import figures as _figures  # noqa: F401  (Matplotlib makes a folder in the home, once)
 
 LIMIT_S = 60  # of one trial: an idle machine needs a hundredth of it
 Trial = Callable[[random.Random], object]
@@ -76,11 +79,11 @@ def watched(allowed: Path, limit_s: int = LIMIT_S) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.alarm(limit_s)
-    _allowed = str(allowed)
+    _allowed = tempfile.tempdir = str(allowed)
     try:
         yield
     finally:
-        _allowed = None
+        _allowed = tempfile.tempdir = None
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
 
@@ -105,7 +108,8 @@ def tried(trial: Trial, numbers: Sequence[int], allowed: Path) -> Counter[object
         except BaseException as error:
             where = traceback.extract_tb(error.__traceback__)
             ours = [one for one in where if "/bloodcell/" in one.filename] or where
-            said = f"{type(error).__name__}: {str(error)[:300]} at {ours[-1].filename}:{ours[-1].lineno}"
+            what = re.sub(r"/tmp/[^ ]+", "...", str(error))[:300]
+            said = f"{type(error).__name__}: {what} at {ours[-1].filename}:{ours[-1].lineno}"
             wrong.setdefault(said, []).append(number)
     lines = [f"trials {seeds[:8]} ({len(seeds)}): {said}" for said, seeds in wrong.items()]
     assert not wrong, "\n".join(lines)
@@ -128,6 +132,8 @@ def typed(command: ModuleType, *words: object) -> str:
             command.main()
         except SystemExit as stopped:
             code = stopped.code
+        finally:
+            logging.getLogger().handlers.clear()  # Hydra's, which write into a run directory
     lines = [line for line in err.getvalue().splitlines() if line.startswith("error: ")]
     if code in (0, None):
         assert not lines, lines

@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 Rule = tuple[str, object, bool, str]  # a key, its value, whether that is good, what is expected
 
@@ -25,6 +26,16 @@ class InputError(ValueError):
         line = " ".join(line.split())
         # A name in a stranger's file may hold what a terminal obeys.
         super().__init__("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Say how it is made again in another process: of its line, not of the parts of it."""
+        return _made_again, (type(self), self.args, self.__dict__)
+
+
+def _made_again(kind: type[InputError], line: tuple[str], parts: dict[str, Any]) -> InputError:
+    error = kind.__new__(kind, *line)
+    error.__dict__.update(parts)
+    return error
 
 
 def check_rules(rules: Iterable[Rule]) -> None:

@@ -39,8 +39,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             yield file
         Path(name).chmod(0o644)
         Path(name).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, IsADirectoryError):
+            fix = "move the folder elsewhere"
+            raise InputError(str(path), expected="a place for a file", got="a folder", fix=fix) from error
         raise
 
 

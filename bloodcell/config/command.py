@@ -2,8 +2,11 @@
 
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from hydra.errors import HydraException
@@ -11,6 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bloodcell.common.errors import InputError
 from bloodcell.config.messages import hydra_line
+
+TERMINATED = 128 + signal.SIGTERM  # as a shell counts it
 
 
 def run_command(command: Callable[[], object]) -> None:
@@ -28,7 +33,8 @@ def run_command(command: Callable[[], object]) -> None:
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print its own many lines and exit
     try:
-        command()
+        with ended_by_sigterm():
+            command()
     except (InputError, HydraException, OmegaConfBaseException) as error:
         fail(error)
     except KeyboardInterrupt:
@@ -43,6 +49,28 @@ def run_command(command: Callable[[], object]) -> None:
         fail(InputError("GROUP=null", expected="a choice of the group", got="null", fix="write ~GROUP to go without"))
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, whatever it is at: by an exception, after which it can clean up.
+
+    Lightning hears it by itself, but in training alone. Of several processes each waits for it to do so.
+    """
+
+    def end(*_: object) -> None:
+        torch = sys.modules.get("torch")
+        if torch is None or not torch.distributed.is_initialized():
+            raise SystemExit(TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def fail(error: Exception, typed: Sequence[str] | None = None) -> NoReturn:

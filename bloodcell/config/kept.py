@@ -61,6 +61,9 @@ def read_kept_config(path: Path, parts: Sequence[str], upgrade: Callable[[DictCo
         upgrade(cfg)
     except (OmegaConfBaseException, AttributeError, KeyError) as error:
         raise _refused(path, "the config of a run", str(error).split("\n", 1)[0]) from error
+    for part in parts:
+        if not isinstance(OmegaConf.select(cfg, part), DictConfig):
+            raise _refused(path, f"a config with the part {part}", "none, or one without keys")
     check_config(cfg, path, parts)
     return cfg
 

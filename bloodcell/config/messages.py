@@ -27,6 +27,7 @@ def hydra_line(error: Exception, typed: Sequence[str]) -> str:
         typed: The command line.
     """
     known = _missing(error) or _unknown(error, typed) or _unreadable(error) or _grid(error) or _lost(error)
+    known = known or _misfit(error)
     if known is not None:
         return str(known)
     text, cause = str(error), error.__cause__
@@ -65,6 +66,17 @@ def choices(group: str) -> str:
     """List the choices of a group, separated by commas."""
     names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
     return ", ".join(name for name in names if not name.startswith("_"))
+
+
+def _misfit(error: Exception) -> InputError | None:
+    """Word the error for a value of another kind than the key holds, as a list for a group of keys."""
+    text = str(error).split("\n", 1)[0]
+    if found := re.search(r"Error merging override (\S+)", text):
+        key, _, value = found[1].partition("=")
+        return InputError(key, expected="a value of the kind that it has", got=value, fix="see --cfg job for its kind")
+    if found := re.search(r"force-add of config groups is not supported: '(.*)'", text):
+        return InputError(found[1], expected="KEY=VALUE", got="no key", fix="write +GROUP=CHOICE to add one")
+    return None
 
 
 def _missing(error: Exception) -> InputError | None:

@@ -212,7 +212,7 @@ def _refuse_hostile(archive: Path, members: list[zipfile.ZipInfo]) -> None:
         # Windows' rules know both kinds of slashes, and drives.
         name = PureWindowsPath(member.filename)
         kind = stat.S_IFMT(member.external_attr >> 16)
-        if name.anchor or ".." in name.parts or kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
+        if not name.parts or name.anchor or ".." in name.parts or kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
             got = f"the entry {member.filename!r}"
     if got:
         raise InputError(

@@ -101,7 +101,7 @@ def _in_zip(path: Path) -> Iterator[Picture]:
     for info in sorted(archive.infolist(), key=lambda one: one.filename):
         inside = PurePosixPath(info.filename)
         hidden = any(part.startswith((".", "__MACOSX")) for part in inside.parts)
-        if not info.is_dir() and not hidden and inside.suffix.lower() in SUFFIXES:
+        if inside.name and not info.is_dir() and not hidden and inside.suffix.lower() in SUFFIXES:
             yield Picture(f"{path.as_posix()}/{info.filename}", partial(_unzip, archive, info))
 
 

@@ -8,7 +8,7 @@ import optuna
 from lightning.pytorch.callbacks import Checkpoint
 
 from bloodcell.common.errors import Pruned
-from bloodcell.common.files import read_csv
+from bloodcell.tracking.reader import read_epochs
 
 
 def report_epochs(trial: optuna.Trial, metric: str, run_dir: Path, before: float = math.inf) -> None:
@@ -20,7 +20,7 @@ def report_epochs(trial: optuna.Trial, metric: str, run_dir: Path, before: float
         run_dir: Whose ``metrics.csv`` has them.
         before: Epochs from this one on are left out.
     """
-    for row in read_csv(run_dir / "metrics.csv"):
+    for row in read_epochs(run_dir):
         if int(row["epoch"]) < before and row.get(metric):
             trial.report(float(row[metric]), int(row["epoch"]))
 

@@ -3,6 +3,8 @@
 import hashlib
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from bloodcell.common.files import read_json
 from bloodcell.config.compose import composed, resolve
 from bloodcell.sweeps.names import job_name
 from bloodcell.sweeps.space import Space
-from bloodcell.tracking.status import DONE, read_status
+from bloodcell.tracking.status import DONE, check_within, read_status
 from bloodcell.training.job import run_once
 from bloodcell.training.reuse import images_of
 
@@ -21,12 +23,32 @@ if TYPE_CHECKING:
     import optuna
 
 
+STUDY = "study.db"
 # In the study's folder: a lock of the study, and one of each trial that a process is running.
 LOCKS = ".locks"
 # Trials in the table at the end.
 SHOWN = 10
 # A search stops if its first trials all fail, this many of them.
 HOPELESS = 3
+
+
+@contextmanager
+def told_in_one_line(space: Space) -> Iterator[None]:
+    """Say that a study cannot be read, whatever its reader raises: anybody may have written the file.
+
+    What a training raises is in the status of its run and does not come here.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            str(space.folder / STUDY),
+            expected="a study that bloodcell.search has written",
+            got=f"{type(error).__name__}: {error}".split("\n", 1)[0][:150],
+            fix="move it elsewhere and search again: runs that are finished are found by themselves",
+        ) from error
 
 
 def search(space: Space, trials: int, seed: int, prune: bool) -> None:
@@ -41,6 +63,11 @@ def search(space: Space, trials: int, seed: int, prune: bool) -> None:
     Raises:
         InputError: If the first trials all fail.
     """
+    with told_in_one_line(space):
+        _search(space, trials, seed, prune)
+
+
+def _search(space: Space, trials: int, seed: int, prune: bool) -> None:
     from optuna.trial import TrialState
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
@@ -95,10 +122,11 @@ def open_study(space: Space, prune: bool) -> "optuna.Study":
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     (space.folder / LOCKS).mkdir(parents=True, exist_ok=True)
+    check_within(space.folder, space.folder / STUDY)
     content = repr((sorted((key, repr(axis)) for key, axis in space.axes.items()), space.metric, sorted(space.fixed)))
     with FileLock(space.folder / LOCKS / "study"):  # two processes would both create its tables
         return optuna.create_study(
-            storage=f"sqlite:///{(space.folder / 'study.db').resolve()}",
+            storage=f"sqlite:///{(space.folder / STUDY).resolve()}",
             study_name=hashlib.sha256(content.encode()).hexdigest()[:12],  # another space is another study
             load_if_exists=True,
             direction="maximize" if space.mode == "max" else "minimize",

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bloodcell.common.console import duration
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import InputError, is_number
 from bloodcell.tracking.reader import Run, read_run
 from bloodcell.tracking.settings import text_of
 from bloodcell.tracking.sheets import Sheet
@@ -95,8 +95,8 @@ def metrics_agreement(before: dict[str, Any], after: dict[str, Any]) -> tuple[st
         ``identical`` if every number is, else ``within tolerance`` or ``different`` by the shares in ``COMPARED``;
         and (name, before, after) of each of those.
     """
-    numbers = [name for name, value in before.items() if "/" in name and isinstance(value, int | float)]
-    missing = [name for name in numbers if not isinstance(after.get(name), int | float)]
+    numbers = [name for name, value in before.items() if "/" in name and is_number(value)]
+    missing = [name for name in numbers if not is_number(after.get(name))]
     shares = [name for name in numbers if name.partition("/")[2] in COMPARED and name not in missing]
     rows = [(name, float(before[name]), float(after[name])) for name in shares]
     if not missing and all(before[name] == after[name] for name in numbers):

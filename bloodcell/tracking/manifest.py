@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bloodcell.common.env import CHECKOUT, waiting
+from bloodcell.common.errors import InputError
+from bloodcell.common.files import read_json
 
 PACKAGES = (
     "bloodcell",
@@ -58,6 +60,28 @@ def manifest(seeds: Mapping[str, int], data: Mapping[str, object]) -> dict[str, 
         "seeds": dict(seeds),
         "data": dict(data),
     }
+
+
+def read_manifest(run_dir: Path) -> dict[str, Any]:
+    """Read ``manifest.json``; parts that are no mappings are empty.
+
+    Raises:
+        InputError: If it does not say what the run was made on.
+    """
+    path = run_dir / "manifest.json"
+    content = read_json(path)
+    for part in ("hardware", "versions", "seeds", "git", "data"):
+        if not isinstance(content.get(part), dict):
+            content[part] = {}
+    content["git"] = {"commit": None, "dirty": None, **content["git"]}
+    if not {"source", "fingerprint"} <= content["data"].keys():
+        raise InputError(
+            str(path),
+            expected="the source and fingerprint of the images of a run",
+            got="neither or one",
+            fix="put back the file as it was written",
+        )
+    return content
 
 
 def _versions() -> dict[str, str]:

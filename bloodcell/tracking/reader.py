@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import read_json, read_yaml
+from bloodcell.common.files import read_csv, read_json, read_yaml
 from bloodcell.tracking.status import read_status
 
 log = logging.getLogger(__name__)
@@ -130,6 +130,25 @@ def read_run(path: Path) -> Run:
         status,
         _resolved(dict(flat(config)), words) if isinstance(config, dict) else {},
     )
+
+
+def read_epochs(run_dir: Path) -> list[dict[str, str]]:
+    """Read ``metrics.csv``, a row an epoch; no rows if there is no such file.
+
+    Raises:
+        InputError: If it is another table.
+    """
+    path = run_dir / "metrics.csv"
+    rows = read_csv(path)
+    for number, row in enumerate(rows, 1):
+        try:
+            int(row["epoch"]), [float(cell) for cell in row.values() if cell]
+        except (KeyError, ValueError) as error:
+            fix = "put back the file as it was written"
+            raise InputError(
+                f"{path}, row {number}", expected="numbers of an epoch", got=str(error), fix=fix
+            ) from error
+    return rows
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -88,6 +88,10 @@ def _cell(values: Sequence[float]) -> str:
 
 def portable(manifest: dict[str, Any]) -> dict[str, Any]:
     """Leave out of a manifest the folders of the machine it was written on."""
-    kept = {**manifest, "data": {key: value for key, value in manifest["data"].items() if key != "root"}}
-    kept["command"] = [word for word in manifest["command"] if "=/" not in word and "='/" not in word]
+    data, command = manifest.get("data"), manifest.get("command")
+    kept = dict(manifest)
+    if isinstance(data, dict):
+        kept["data"] = {key: value for key, value in data.items() if key != "root"}
+    if isinstance(command, list):
+        kept["command"] = [word for word in map(str, command) if "=/" not in word and "='/" not in word]
     return kept

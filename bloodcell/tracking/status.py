@@ -1,5 +1,6 @@
 """``status.json``, and the claim that keeps a run directory for one process."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +62,8 @@ def is_claimed(run_dir: Path) -> bool:
 
 def is_inside(folder: Path, path: Path) -> bool:
     """Tell whether a path leads into a folder."""
-    return path.resolve().is_relative_to(folder.resolve())
+    place, holds = (os.path.realpath(one) for one in (path, folder))  # links in a circle are an error to `resolve`
+    return Path(place).is_relative_to(holds)
 
 
 def check_within(run_dir: Path, path: Path) -> None:
@@ -74,7 +76,7 @@ def check_within(run_dir: Path, path: Path) -> None:
         raise InputError(
             str(path),
             expected="a file or folder of the run",
-            got=f"a link to {path.resolve()}",
+            got=f"a link to {os.path.realpath(path)}",
             fix="put there what it leads to, or remove it",
         )
 

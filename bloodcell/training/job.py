@@ -2,19 +2,16 @@
 
 import logging
 import shlex
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from bloodcell.common.errors import Diverged, InputError, Pruned
-from bloodcell.config.command import fail
+from bloodcell.config.command import TERMINATED, ended_by_sigterm, fail
 from bloodcell.tracking.status import DONE, claim, read_status, write_status
 from bloodcell.training.place import (
     check_job_place,
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
-TERMINATED = 128 + signal.SIGTERM  # as a shell counts it
 
 
 def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str], *, goes_on: bool = False) -> dict[str, float]:
@@ -73,28 +69,6 @@ def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str], *, goes_
     except InputError as error:
         remove_untouched(run_dir, before)
         fail(error)
-
-
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does, whatever it is at: by an exception, after which its status is written.
-
-    Lightning hears it by itself, but in training alone. Of several processes each waits for it to do so.
-    """
-
-    def end(*_: object) -> None:
-        torch = sys.modules.get("torch")
-        if torch is None or not torch.distributed.is_initialized():
-            raise SystemExit(TERMINATED)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may handle signals
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def status_bytes(run_dir: Path) -> bytes | None:

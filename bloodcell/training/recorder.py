@@ -10,11 +10,12 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
-from bloodcell.common.files import read_csv, write_csv
+from bloodcell.common.files import write_csv
 from bloodcell.data.datamodule import CellImages
 from bloodcell.evidence import figures
 from bloodcell.model.classifier import CellClassifier
 from bloodcell.model.summary import layer_table
+from bloodcell.tracking.reader import read_epochs
 from bloodcell.tracking.status import write_status
 from bloodcell.training.artefacts import keep_figure, tensorboards
 from bloodcell.training.collect import Collector
@@ -63,8 +64,7 @@ class RunRecorder(Checkpoint):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep the rows of earlier epochs when a run is resumed."""
-        before = read_csv(self.run_dir / "metrics.csv")
-        self.rows = [row for row in before if int(row["epoch"]) < trainer.current_epoch]
+        self.rows = [row for row in read_epochs(self.run_dir) if int(row["epoch"]) < trainer.current_epoch]
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
@@ -113,7 +113,7 @@ class RunRecorder(Checkpoint):
         """Draw loss and accuracy by epoch, the paper's Figures 3 and 4."""
         if not trainer.is_global_zero:
             return
-        rows = self.rows or read_csv(self.run_dir / "metrics.csv")  # none of this process: it came after the last epoch
+        rows = self.rows or read_epochs(self.run_dir)  # none of this process: it came after the last epoch
         for quantity, key in (("loss", "loss"), ("accuracy", "acc")):
             train, val = (
                 [float(row[name]) for row in rows if row.get(name)] for name in (f"train/{key}", f"val/{key}")

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from bloodcell.common.errors import InputError
-from bloodcell.common.files import read_json, write_text
+from bloodcell.common.errors import InputError, check_rules, is_whole
+from bloodcell.common.files import write_text
 from bloodcell.config.compose import PATHS, as_typed, make_absolute, parsed
 from bloodcell.config.kept import read_kept_config
+from bloodcell.tracking.manifest import read_manifest
 from bloodcell.tracking.status import is_inside
 from bloodcell.training.place import kept_part
 
@@ -58,6 +59,8 @@ def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
         except OmegaConfBaseException as error:
             keys = ", ".join(f"data.{key}" for key in cfg.data)
             raise InputError(word, expected=f"one of {keys}", got="an unknown key", fix="correct it") from error
+    seed = cfg.get("seed")
+    check_rules([("seed", seed, is_whole(seed, 0, 2**32 - 1), "a whole number below 2**32")])
     # Weights come from the checkpoint: nothing is downloaded or initialised from elsewhere.
     cfg.init_from = None
     if "weights" in cfg.model:
@@ -66,7 +69,7 @@ def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
     make_absolute(cfg)
     if elsewhere:
         _follow_root(cfg)
-    elif "SYNTHETIC" in str(read_json(record)["data"]["source"]):
+    elif "SYNTHETIC" in str(read_manifest(run_dir)["data"]["source"]):
         _change_source(cfg, SMEARS)  # a quick start that had no real images then is tested on the same smears
     return cfg
 

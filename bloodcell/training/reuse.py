@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import read_json
+from bloodcell.tracking.manifest import read_manifest
 
 # What says how images are split and shown, not which there are; `seed` and `fold` differ from job to job.
 NOT_WHICH = ("seed", "fold", "fold_seed", "augment", "batch_size", "image_size", "mean", "std", "cache")
@@ -68,12 +68,11 @@ def check_made_on(run_dir: Path, source: str, fingerprint: str, fix: str) -> Non
     Raises:
         InputError: Naming both sets.
     """
-    path = run_dir / "manifest.json"
-    before = read_json(path)["data"] if path.is_file() else None
+    before = read_manifest(run_dir)["data"] if (run_dir / "manifest.json").is_file() else None
     if before is not None and before["fingerprint"] != fingerprint:
         raise InputError(
             str(run_dir),
-            expected=f"the images that the run was started on ({before['source']}, {before['fingerprint'][:12]})",
+            expected=f"the images that the run was started on ({before['source']}, {str(before['fingerprint'])[:12]})",
             got=f"others ({source}, {fingerprint[:12]})",
             fix=fix,
         )

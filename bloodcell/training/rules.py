@@ -150,6 +150,12 @@ def _of_trainer(trainer: DictConfig) -> Iterator[Rule]:
         least = 1 if stage == "train" else 0
         share = isinstance(trainer.get(name), float) and is_number(trainer.get(name), 0, 1)
         yield rule(name, share or is_whole(trainer.get(name), least), "a number of batches, or a share as 0.5")
+    profiler, deterministic = trainer.get("profiler"), trainer.get("deterministic")
+    yield rule("profiler", profiler in ("simple", "advanced") or _is_object(profiler), "null, simple or advanced")
+    yield rule("deterministic", isinstance(deterministic, bool) or deterministic == "warn", "true, false or warn")
+    callbacks = trainer.get("callbacks")
+    listed = isinstance(callbacks, ListConfig) and all(map(_is_object, callbacks))
+    yield rule("callbacks", listed, "a list of {_target_: lightning.pytorch.callbacks...}")
     fast = trainer.get("fast_dev_run")
     yield (
         "trainer.fast_dev_run",
@@ -157,6 +163,10 @@ def _of_trainer(trainer: DictConfig) -> Iterator[Rule]:
         not fast,
         "false, as it leaves nothing to report (trainer=smoke is the short run)",
     )
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, DictConfig) and "_target_" in value
 
 
 def precision_of(name: Any) -> str:

@@ -23,7 +23,7 @@ from bloodcell.training.restore import open_net
 from tests.fuzz import copied_run, damaged, refused, sample, strange, tried, typed
 from tests.helpers import TINY
 
-TRIALS, COMMAND_TRIALS = 2_000, 102
+TRIALS, COMMAND_TRIALS, NETS = 2_000, 102, 1_000
 
 
 class Evil:
@@ -183,7 +183,7 @@ def net_with(card: object, tensors: dict[str, torch.Tensor]) -> bytes:
     return save(tensors, {"card": json.dumps(card)})
 
 
-@pytest.mark.parametrize("numbers", sample(30, TRIALS // 2, 485))
+@pytest.mark.parametrize("numbers", sample(30, NETS, 485))
 def test_published_nets(tmp_path: Path, numbers: range) -> None:
     """The net of the package, changed by a stranger: its card, its tensors, its bytes."""
     whole = SHIPPED.read_bytes()

@@ -150,3 +150,17 @@ def test_a_killed_search_makes_the_same_proposals(cells: Path, tmp_path: Path) -
     assert start(killed).wait(timeout=200) == 0
     assert proposals(killed) == proposals(whole)
     assert len(proposals(whole)) == 13
+
+
+@pytest.mark.slow
+def test_what_is_wrong_in_a_process_of_a_search_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Not the traceback of joblib, which could not take the error up."""
+    words = [*TINY, f"data.root={tmp_path / 'nowhere'}", "optim.lr=interval(0.001,0.1)", "--jobs", "2", "--trials", "6"]
+    monkeypatch.setattr(sys, "argv", ["search", *words])
+    with pytest.raises(SystemExit, match="1"):
+        search.main()
+    said = capfd.readouterr().err
+    assert len([line for line in said.splitlines() if line.startswith("error: search: expected trials that")]) == 1
+    assert "Traceback" not in said

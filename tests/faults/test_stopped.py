@@ -1,0 +1,40 @@
+"""Commands other than training that are told to stop: no half of a file under its name, and typed again they go on."""
+
+import os
+import shutil
+import signal
+import sys
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+PLACES = {
+    "evaluate": "bloodcell.training.artefacts.write_artefacts",
+    "predict": "bloodcell.prediction.answers_file.AnswersFile.finish",
+    "count": "bloodcell.prediction.answers_file.AnswersFile.finish",
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("command", PLACES)
+def test_told_to_stop(
+    finished: Path, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, number: int
+) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    words = [str(run)] if command == "evaluate" else [str(cells / "test"), "--model", str(run), "--out", "out.csv"]
+    monkeypatch.setattr(sys, "argv", [command, *words])
+    main = import_module(f"bloodcell.{command}").main
+    with monkeypatch.context() as patch:
+        patch.setattr(PLACES[command], lambda *_, **__: os.kill(os.getpid(), number))
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    assert stopped.value.code == 128 + number
+    assert {path: path.read_bytes() for path in before} == before
+    assert not (tmp_path / "out.csv").exists()
+    assert not list(run.glob("evaluations/*/metrics.json"))
+    with suppress(SystemExit):  # predict and count end so
+        main()
+    assert (tmp_path / "out.csv").exists() or list(run.glob("evaluations/*/metrics.json"))
