@@ -32,6 +32,7 @@ def check_before_fit(
         InputError: Naming what does not.
     """
     check_choice(cfg, data)
+    check_steps(cfg, data)
     check_processes(trainer, data)
     if cfg.ckpt_path is not None:
         check_trained_on(Path(cfg.ckpt_path), data)
@@ -61,6 +62,22 @@ def check_choice(cfg: DictConfig, data: CellImages) -> None:
                 got=str(cfg.get(key, "plateau")),
                 fix=f"set {fix}",
             )
+
+
+def check_steps(cfg: DictConfig, data: CellImages) -> None:
+    """Stop if a checkpoint is to be chosen by validation and the training ends before the first one."""
+    steps, batches = cfg.trainer.get("max_steps") or -1, -(-len(data.split.train) // data.batch_size)
+    limit = cfg.trainer.get("limit_train_batches")
+    if limit is not None:
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    epoch = -(-batches // (cfg.trainer.get("accumulate_grad_batches") or 1))
+    if cfg.report == "best" and 0 < steps < epoch and not cfg.trainer.get("overfit_batches"):
+        raise InputError(
+            "trainer.max_steps",
+            expected=f"{epoch:,} or more, an epoch, as report=best chooses by validation",
+            got=str(steps),
+            fix="raise it, or set report=last",
+        )
 
 
 def check_trained_on(checkpoint: Path, data: CellImages) -> None:
