@@ -7,6 +7,7 @@ import lightning as L
 import torch
 from omegaconf import DictConfig
 
+from bloodcell.common.console import counted
 from bloodcell.data.datamodule import CellImages
 from bloodcell.model.classifier import CellClassifier
 
@@ -20,6 +21,30 @@ class _Clock(L.Callback):
 
     def on_train_batch_end(self, *_: object) -> None:
         self.ends.append(time.perf_counter())
+
+
+def settle_epochs(
+    cfg: DictConfig, composed: DictConfig, classifier: CellClassifier, data: CellImages
+) -> dict[str, float]:
+    """Replace ``minutes`` by the number of epochs, in the config that is run and in the one that is kept.
+
+    Args:
+        cfg: What is run, settled.
+        composed: What is kept, and so holds on any machine.
+        classifier: What will be trained.
+        data: Set up.
+
+    Returns:
+        ``minutes`` and ``epochs`` for the manifest; nothing if no time was given, or the run is resumed.
+    """
+    if cfg.minutes is None or cfg.ckpt_path is not None:
+        return {}
+    minutes, epochs = cfg.minutes, epochs_within(cfg, classifier, data)
+    for one in (cfg, composed):
+        one.trainer.max_epochs, one.minutes = epochs, None
+    verb = "fits" if epochs == 1 else "fit"
+    print(f"time: {counted(epochs, 'epoch')} {verb} into {minutes:g} minutes", flush=True)
+    return {"minutes": minutes, "epochs": epochs}
 
 
 def epochs_within(cfg: DictConfig, classifier: CellClassifier, data: CellImages) -> int:

@@ -55,12 +55,11 @@ def train(
 
     import lightning as L
 
-    from bloodcell.common.console import counted
     from bloodcell.data.describe import describe
     from bloodcell.training import checks
     from bloodcell.training.artefacts import write_artefacts
     from bloodcell.training.assemble import make_classifier, make_data, make_trainer, quiet, settle
-    from bloodcell.training.budget import epochs_within
+    from bloodcell.training.budget import settle_epochs
     from bloodcell.training.collect import Collector
     from bloodcell.training.hparams import log_hparams
     from bloodcell.training.printout import announce, show
@@ -75,11 +74,7 @@ def train(
     about = describe(data, seen_before(cfg, run_dir))
     classifier = make_classifier(cfg, data)
     classifier.seen = about.seen.tensors()
-    budget = {}
-    if cfg.minutes is not None and varied is None and cfg.ckpt_path is None:
-        budget = {"minutes": cfg.minutes, "epochs": epochs_within(cfg, classifier, data)}
-        for one in (cfg, composed):  # what is kept holds on any machine
-            one.trainer.max_epochs, one.minutes = budget["epochs"], None
+    budget = settle_epochs(cfg, composed, classifier, data) if varied is None else {}
     collector, sharing = Collector(), ShareProcessor()
     trainer = make_trainer(cfg, data, about, run_dir, [collector, sharing, *callbacks], graph=varied is None)
     checks.check_before_fit(cfg, trainer, classifier, data, about, run_dir)
@@ -89,11 +84,6 @@ def train(
     with begun(run_dir, composed, overrides, record, trainer, started):
         if trainer.is_global_zero:
             announce(about, run_dir, arithmetic, job=varied is not None)
-            if budget:
-                verb = "fits" if budget["epochs"] == 1 else "fit"
-                print(
-                    f"time: {counted(budget['epochs'], 'epoch')} {verb} into {budget['minutes']:g} minutes", flush=True
-                )
         if cfg.lr_find and cfg.ckpt_path is None:
             record["lr_found"] = find_lr(trainer, classifier, data)
         fit(trainer, classifier, data, cfg.ckpt_path)
