@@ -1,6 +1,7 @@
 """A training as long as the user has time (``minutes=3``): how many epochs that is on this machine."""
 
 import time
+import warnings
 from copy import deepcopy
 
 import lightning as L
@@ -76,7 +77,8 @@ def epochs_within(cfg: DictConfig, classifier: CellClassifier, data: CellImages)
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that nothing is logged
         probe.fit(deepcopy(classifier), data)
     timed = clock.ends[WARM - 1 :]
     if len(timed) < 2:
