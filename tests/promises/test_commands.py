@@ -57,7 +57,8 @@ def here(word: str) -> str:
     for place, mine in places.items():
         if word.endswith(place):
             return word[: -len(place)] + mine
-    return {"RUN": "runs/one", "FOLDS": "runs/folds", "net.json": "runs/one/net.json", "30": "2"}.get(word, word)
+    few = {"30": "2", "val/balanced_acc>0.8": "val/balanced_acc>0"}
+    return {"RUN": "runs/one", "FOLDS": "runs/folds", "net.json": "runs/one/net.json", **few}.get(word, word)
 
 
 def type_in(monkeypatch: pytest.MonkeyPatch, name: str, *words: str) -> None:
