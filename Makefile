@@ -133,7 +133,7 @@ format: $(READY)  ## Let ruff correct and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: $(READY)  ## Run the fast tests (about six minutes on two cores)
+test: $(READY)  ## Run the fast tests (about three minutes on two idle cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 test-all: $(READY)  ## Run all tests
