@@ -50,8 +50,12 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", text)
 
 
-def settle(cfg: DictConfig) -> str:
+def settle(cfg: DictConfig, before: str | None = None) -> str:
     """Set up the process, and settle in the config what it leaves to the machine (``trainer.precision=auto``).
+
+    Args:
+        cfg: The composed config.
+        before: The precision with which another machine began this run; on one that has it, too, it goes on so.
 
     Returns:
         What was chosen and why, in one line.
@@ -63,7 +67,7 @@ def settle(cfg: DictConfig) -> str:
     device = find_device(cfg.trainer.accelerator)
     precision, why = precision_of(cfg.trainer.precision), "as the config says"
     if precision == "auto":
-        precision, why = choose_precision(device)
+        precision, why = (before, "as it was begun") if before in TRAINS[device] else choose_precision(device)
     if precision not in TRAINS[device]:
         raise InputError(
             "trainer.precision",

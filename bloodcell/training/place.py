@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import read_json, read_yaml
+from bloodcell.common.files import read_yaml
 from bloodcell.tracking.reader import flat
 from bloodcell.tracking.status import DONE, LOCK, is_inside, read_status
 
@@ -84,10 +84,6 @@ def check_same_setting(run_dir: Path, cfg: DictConfig) -> None:
     plain = OmegaConf.to_container(kept_part(run_dir, cfg), resolve=False)
     assert isinstance(plain, dict)
     new = dict(flat({str(key): value for key, value in plain.items()}))
-    record, precision = run_dir / "manifest.json", new.get("trainer.precision")
-    chosen = read_json(record).get("precision") if record.is_file() else None
-    if kept.get("trainer.precision") == "auto" and precision == chosen:
-        kept["trainer.precision"] = precision  # a run that is gone on with keeps what its first machine chose
     differing = [key for key in {**kept, **new} if kept.get(key) != new.get(key)]
     if differing:
         raise InputError(

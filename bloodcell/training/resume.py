@@ -6,7 +6,6 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import read_json
 from bloodcell.config.compose import options_of, parsed, quoted, still_composed
 from bloodcell.config.kept import ALL_PARTS, check_config, read_kept_config, read_kept_words
 from bloodcell.config.overlay import lay_over, let_follow
@@ -77,17 +76,8 @@ def resumed(run_dir: Path, words: Sequence[str]) -> tuple[DictConfig, list[str]]
         check_config(today, path.parent / "overrides.yaml", ALL_PARTS, words)
         let_follow(cfg, today)
     lay_over(cfg, words, before)
-    if cfg.trainer.get("precision") == "auto":
-        cfg.trainer.precision = _begun_with(run_dir) or "auto"
     check_config(cfg, path, ALL_PARTS, words)
     last = run_dir / "checkpoints" / "last.ckpt"
     if last.is_file():
         cfg.ckpt_path = str(last)
     return cfg, [*before, *words]
-
-
-def _begun_with(run_dir: Path) -> str | None:
-    """Which precision a machine chose for a run; on a machine with another choice it goes on with that."""
-    path = run_dir / "manifest.json"
-    precision = read_json(path).get("precision") if path.is_file() else None
-    return precision if precision in ("32-true", "bf16-mixed") else None  # 16-mixed: not every machine trains so

@@ -68,7 +68,7 @@ def train(
     started = time.perf_counter()
     quiet()
     composed, cfg = cfg, cfg.copy()  # what is left to the machine is settled in the copy
-    arithmetic = settle(cfg)
+    arithmetic = settle(cfg, begun_with(run_dir) if cfg.ckpt_path is not None else None)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = make_data(cfg)
     about = describe(data, seen_before(cfg, run_dir))
@@ -122,6 +122,13 @@ def record_of(cfg: DictConfig, data: "CellImages", about: "DataDescription", tra
     seeds = {"seed": cfg.seed, "data.split_seed": data.split_seed, "data.fold_seed": data.fold_seed}
     record = manifest(seeds, about.entries()) | {"precision": cfg.trainer.precision}
     return record | ({"processes": trainer.world_size} if trainer.world_size > 1 else {})
+
+
+def begun_with(run_dir: Path) -> str | None:
+    """Return the precision that a run was begun with; ``None`` if the directory holds none."""
+    path = run_dir / "manifest.json"
+    precision = read_json(path).get("precision") if path.is_file() else None
+    return precision if isinstance(precision, str) else None
 
 
 @contextmanager

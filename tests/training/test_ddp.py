@@ -96,7 +96,7 @@ def test_two_processes_stopped_and_resumed_end_as_one(train: Train, odd: Path, t
 
 FAILS = """
 import os
-from bloodcell.recorder import RunRecorder
+from bloodcell.training.recorder import RunRecorder
 from bloodcell.train import main
 
 def fail(self, trainer, module):

@@ -260,12 +260,16 @@ def test_what_was_typed_may_be_typed_again(
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_another_machine_goes_on_with_the_precision_that_the_first_one_chose(interrupted: Path, precision: str) -> None:
+def test_another_machine_goes_on_with_the_precision_that_the_first_one_chose(
+    interrupted: Path, train: Train, capsys: pytest.CaptureFixture[str], precision: str
+) -> None:
     path = interrupted / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"precision": precision}))
+    train(f"ckpt_path={interrupted}", base=())
+    assert f"math: {precision} (as it was begun)" in capsys.readouterr().out
     assert config_of(interrupted)["trainer"]["precision"] == "auto"
-    assert resumed(interrupted, [])[0].trainer.precision == precision
-    assert resumed(interrupted, ["trainer.precision=32"])[0].trainer.precision == 32
+    train(f"ckpt_path={interrupted}", base=())
+    assert "finished before" in capsys.readouterr().out
 
 
 def test_a_path_that_was_typed_from_here_is_no_news(interrupted: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ def answer_speeds(files: Sequence[Path], simple: Sequence[Path]) -> dict[str, An
     """Measure all of it.
 
     Args:
-        files: Pictures, at least ``CROPS``.
+        files: Pictures, at least one; ``CROPS`` of them are used.
         simple: Those that the command is timed on from its start to its end.
 
     Returns:
@@ -43,7 +43,7 @@ def answer_speeds(files: Sequence[Path], simple: Sequence[Path]) -> dict[str, An
         latency = _latencies(load_net(), place)
         command = _predict(map(str, simple), place)
         crops = list(_crops(files[:CROPS], place))
-        runs = {count: _predict((crops[k % CROPS] for k in range(count)), place) for count in MEMORY_AT}
+        runs = {count: _predict((crops[k % len(crops)] for k in range(count)), place) for count in MEMORY_AT}
     few, many = runs[MEMORY_AT[0]], runs[MEMORY_AT[-1]]
     more = MEMORY_AT[-1] - MEMORY_AT[0]
     return {
