@@ -114,7 +114,7 @@ def test_a_smoke_run_on_real_images(real: Path, tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert "8,436 train, 1,521 validation, 2,487 test images" in done.stdout
+    assert "8,436 train, 1,505 validation, 2,487 test images" in done.stdout
     assert "SYNTHETIC" not in done.stdout
     assert len(list(tmp_path.glob("runs/quickstart/*/metrics.json"))) == 1
 
