@@ -44,7 +44,7 @@ def here(word: str) -> str:
         "/other/images": "others",
         "/path/to/pictures": "slides",
         "/path/to/fields": "slides",
-        "data.root=/path": "data.root=cells",
+        "data.root=/path": "data.root=mine",
         "runs/train/A": "runs/one",
         "runs/train/B": "runs/other",
         "results/NAME": "saved",
@@ -84,11 +84,11 @@ def desk(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             folder.mkdir(parents=True)
             for file in sorted(kind.iterdir())[files]:
                 shutil.copyfile(file, folder / file.name)
-        (tmp_path / "others" / kind.name).mkdir(parents=True)
-        for number in range(3):  # pictures that no run here has learnt
-            Image.fromarray(rng.integers(0, 255, (60, 80, 3), np.uint8)).save(
-                tmp_path / "others" / kind.name / f"{number}.png"
-            )
+        for part in ("others", "mine/train", "mine/val", "mine/test"):  # pictures that no other run has learnt
+            (tmp_path / part / kind.name).mkdir(parents=True)
+            for number in range(3):
+                pixels = rng.integers(0, 255, (60, 80, 3), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / part / kind.name / f"{number}.png")
     (tmp_path / "slides").mkdir()
     pictures = sorted((small / "dataset-master").rglob("*.jpg"))
     shutil.copyfile(pictures[0], tmp_path / "slides" / "one.jpg")
@@ -118,7 +118,8 @@ def test_every_command_runs(desk: None, monkeypatch: pytest.MonkeyPatch) -> None
     for line in left:
         name, *words = map(here, words_of(line))
         if name in ("train", "search") and not {"--help", "--cfg"} & set(words):
-            words += ["trainer.max_epochs=2"] if any("ckpt_path=" in word for word in words) else SMALL
+            words += ["trainer.max_epochs=12"] if any("ckpt_path=" in word for word in words) else SMALL
+            words += ["data.test_per_class=2"] if "experiment=paper" in words else []
             if not any(word.startswith(("data=", "experiment=", "ckpt_path=")) for word in words):
                 words.append(SMEARS)
         print(f"{line}\n  {name} {words}", flush=True)
