@@ -61,7 +61,7 @@ def _watch(event: str, values: tuple[Any, ...]) -> None:
         changed = (
             values[1:2] if event in ("os.link", "os.symlink") else values[:2] if event == "os.rename" else values[:1]
         )
-        for path in [os.path.abspath(os.fsdecode(one)) for one in changed if isinstance(one, str | bytes)]:  # noqa: PTH100
+        for path in [os.path.abspath(os.fsdecode(one)) for one in changed if isinstance(one, str | bytes)]:  # noqa: PTH100 (resolves no links)
             if not path.startswith((_allowed, "/dev/", "/proc/")) and "__pycache__" not in path:
                 raise Broken(f"{event} {path}")
 

@@ -40,9 +40,9 @@ def told_in_one_line(space: Space) -> Iterator[None]:
     """
     try:
         yield
-    except InputError:
+    except (InputError, ImportError, NameError):  # the last two are faults of ours, of an installation, not of a file
         raise
-    except Exception as error:
+    except Exception as error:  # SQLite, SQLAlchemy, JSON and Optuna each have their own
         raise InputError(
             str(space.folder / STUDY),
             expected="a study that bloodcell.search has written",

@@ -105,7 +105,7 @@ def fit(trainer: "L.Trainer", classifier: "CellClassifier", data: "CellImages", 
     """
     try:
         trainer.fit(classifier, data, ckpt_path=checkpoint, weights_only=True)
-    except Exception as error:
+    except Exception as error:  # Lightning and torch raise whatever they trip over in a checkpoint
         if checkpoint is None or isinstance(error, InputError) or trainer.train_dataloader is not None:
             raise
         reason = f"{type(error).__name__}: {error}".split("\n", 1)[0][:120]

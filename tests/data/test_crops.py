@@ -138,7 +138,7 @@ def test_a_net_sees_the_crop(fields: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_makes_no_sense_is_told_in_one_line(fields: Path) -> None:
     with pytest.raises(InputError, match=r"data\.view.*field or crop"):
-        Folder(str(fields), view="cell")  # type: ignore[arg-type]
+        Folder(str(fields), view="cell")  # type: ignore[arg-type]  # the wrong word is the test
     with pytest.raises(InputError, match=r"data\.mask.*null with data\.view=crop"):
         BloodCells(view="crop", mask="background")
     with pytest.raises(InputError, match=r"data\.crop=annotated.*data\.crop=found"):

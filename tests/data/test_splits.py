@@ -434,7 +434,7 @@ def test_everything_learns_every_copy_or_every_photograph_and_chooses_nothing() 
     views = np.array(["twin"] * 16 + ["original"] * 8)
     index = replace(index, view=views)
     for train_view, expected in (("twin", np.arange(16)), ("original", np.arange(16, 24))):
-        split = everything(index, train_view)  # type: ignore[arg-type]
+        split = everything(index, train_view)  # type: ignore[arg-type]  # a text of the table
         assert np.array_equal(split.train, expected)
         assert np.array_equal(split.test, np.arange(16, 24))
         assert not split.choice

@@ -169,7 +169,7 @@ def test_valid_settings(cells: Path, tmp_path: Path, numbers: range) -> None:
         words = [*base, *chosen, *(f"{key}={rng.choice(GOOD[key])}" for key in keys)]
         try:
             said = typed(train, *words)
-        except Exception as error:
+        except Exception as error:  # whatever it is, the trial says which words it was
             raise AssertionError(f"{' '.join(words[5:])}: {type(error).__name__} {error}") from error
         runs = list(tmp_path.glob("runs/tiny/*"))
         if said:

@@ -73,7 +73,7 @@ def test_many_short_epochs_keep_memory_and_handles(train: Callable[..., Path]) -
 
     def marked(self: RunRecorder, *args: object) -> None:
         marks.append((resident_mb(), open_files()))
-        untouched(self, *args)  # type: ignore[arg-type]
+        untouched(self, *args)  # type: ignore[arg-type]  # they are handed on as they came
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunRecorder, "on_train_epoch_start", marked)

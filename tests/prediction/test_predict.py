@@ -105,7 +105,7 @@ def test_stopped_and_typed_again_it_goes_on(predict: Run, cells: Path, monkeypat
     real = predictor.Predictor.answers
 
     def stops(self: predictor.Predictor, pictures: object) -> object:
-        for cells_of_one in real(self, pictures):  # type: ignore[arg-type]
+        for cells_of_one in real(self, pictures):  # type: ignore[arg-type]  # it stands for a method
             answered.append(cells_of_one[0].file)
             if len(answered) == 11:
                 raise KeyboardInterrupt
