@@ -14,9 +14,11 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from bloodcell.common.console import counted
 from bloodcell.common.env import cache_dir
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import replacing
+from bloodcell.data.index import Index
 from bloodcell.data.pixels import Decoder
 
 # To be raised when what is written changes.
@@ -57,7 +59,7 @@ def mapped(decoder: Decoder) -> Tensor:
 
 
 def _key(decoder: Decoder) -> str:
-    index, digests = decoder.index, decoder.index.digests()
+    index, digests = decoder.index, decoder.index.digests
     made_by = f"format {FORMAT}, pillow {PIL.__version__}, torch {torch.__version__}"
     key = hashlib.sha256(f"{made_by}, {decoder.image_size}, {decoder.mask}{decoder.crop or ''}\n".encode())
     for row, name in enumerate(index.file):
@@ -105,8 +107,22 @@ def _fill(path: Path, decoder: Decoder) -> None:
         for block in decoder.blocks():
             # Written, not mapped: a full disk is then an error to be told, not a signal that kills the process.
             file.write(block.numpy().data)
+        _check_unchanged(decoder.index)
         file.flush()
         os.fsync(file.fileno())  # or a machine that stops may leave holes under the final name
+
+
+def _check_unchanged(index: Index) -> None:
+    """Refuse pixels of images that were written to meanwhile: the entry would be theirs under the key of others."""
+    before, now = index.digests, index.digests_now()
+    changed = [name for name in before if before[name] != now[name]]
+    if changed:
+        raise InputError(
+            str(index.root / changed[0]),
+            expected="images that stay as they are while they are read",
+            got=f"{counted(len(changed), 'image')} changed meanwhile",
+            fix="run it again when nothing writes there",
+        )
 
 
 def _refused(folder: Path, error: Exception) -> InputError:

@@ -103,7 +103,7 @@ def describe(data: CellImages, before: Seen = NOTHING, *, training: bool = True)
         InputError: If the split rests on a lineage table and an image is another one than in the table.
     """
     split, index = data.split, data.index
-    found = index.digests()
+    found = index.digests
     beside = {name: found[name] for name in index.file[~index.published].tolist()}
     if split.protocol in ("grouped", "official_strict") and data.lineage is not None:
         check_hashes(found, data.lineage)
@@ -143,7 +143,7 @@ def fingerprint_of_images(index: Index, digests: Mapping[str, str] | None = None
         index: The table of images.
         digests: Of each file; ``None`` to look.
     """
-    found = index.digests() if digests is None else digests
+    found = index.digests if digests is None else digests
     return fingerprint_of({name: found[name] for name in index.file[index.published].tolist()})
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import stat
 import time
 from collections.abc import Iterable, Mapping
@@ -63,11 +64,11 @@ def digests(files: Iterable[Path | str], root: Path) -> dict[str, str]:
             raise
 
 
-def remembered_digests(files: Iterable[Path | str], root: Path, memory: Path) -> dict[str, str]:
+def remembered_digests(files: Iterable[str], root: Path, memory: Path) -> dict[str, str]:
     """Hash each file, except those that were hashed before and have not changed since.
 
     Args:
-        files: Paths below ``root``, absolute or relative to it.
+        files: Paths below ``root``, relative to it, with slashes.
         root: Folder that the names are relative to.
         memory: Folder for what is remembered. If it cannot be written to, nothing is.
 
@@ -79,9 +80,7 @@ def remembered_digests(files: Iterable[Path | str], root: Path, memory: Path) ->
     """
     path = memory / f"{hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:32]}.json"
     known = _recall(path)
-    states = {
-        name: _state(root / name) for name in sorted((root / file).relative_to(root).as_posix() for file in files)
-    }
+    states = {name: _state(f"{root}{os.sep}{name}") for name in sorted(files)}
     new = [name for name, state in states.items() if not known.get(name, "").startswith(f"{state} ")]
     if new:
         begun = time.time_ns()
@@ -104,16 +103,16 @@ def _recall(path: Path) -> dict[str, str]:
     return known if isinstance(known, dict) and all(isinstance(one, str) for one in known.values()) else {}
 
 
-def _state(path: Path) -> str:
+def _state(path: str) -> str:
     """Size, times of the last change of content and of attributes in ns, and inode: what git goes by as well."""
     try:
-        seen = path.stat()
+        seen = os.stat(path)  # noqa: PTH116  # Paths of 100,000 files take longer to make than to look at
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(Path(path), error) from error
     if not stat.S_ISREG(seen.st_mode) or seen.st_size > MAX_BYTES:
         what = f"a file of {seen.st_size:,} bytes" if stat.S_ISREG(seen.st_mode) else "a pipe, a device or a folder"
         raise InputError(
-            str(path), expected=f"a regular file of at most {MAX_BYTES:,} bytes", got=what, fix="replace or remove it"
+            path, expected=f"a regular file of at most {MAX_BYTES:,} bytes", got=what, fix="replace or remove it"
         )
     return f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns} {seen.st_ino}"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +91,13 @@ class Index:
         """Images of each class among some rows, int64, shape (classes,)."""
         return np.bincount(self.label[rows], minlength=len(self.classes))
 
+    @cached_property
     def digests(self) -> dict[str, str]:
-        """Return SHA-256 of each image's bytes in hexadecimal digits, by ``file``; unchanged files are not read."""
+        """SHA-256 of each image's bytes in hexadecimal digits, by ``file``, as when they were first asked for."""
+        return self.digests_now()
+
+    def digests_now(self) -> dict[str, str]:
+        """Look at each file; those that were hashed before and have not changed since are not read."""
         folders: dict[Path, dict[str, str]] = {}
         for path, file in zip(self.path.tolist(), self.file.tolist(), strict=True):
             place = Path(path)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
@@ -83,6 +84,21 @@ def test_images_that_moved_are_known_and_an_image_that_changed_is_not(
     changed = (after != before).flatten(1).any(dim=1)
     assert changed.sum() == 1
     assert len(entries()) == 2
+
+
+def test_an_image_that_changes_while_it_is_read_leaves_no_entry(cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks, file = Decoder.blocks, cells / "test" / "MONOCYTE" / "_2_1.png"
+
+    def changing(self: Decoder) -> Iterator[torch.Tensor]:
+        yield from blocks(self)
+        shutil.copy(cells / "test" / "MONOCYTE" / "_2_0.png", file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Decoder, "blocks", changing)
+        with pytest.raises(InputError, match=r"_2_1.png: expected images that stay .*, got 1 image changed meanwhile"):
+            data_of(cells)
+    assert not entries()
+    assert torch.equal(pixels_of(data_of(cells)), pixels_of(data_of(cells, "none")))
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY\x01\x00", None])

@@ -194,7 +194,7 @@ def test_other_bytes_are_reported_and_companions_of_macos_ignored(tree: Path, ti
 
 def test_fingerprint_depends_on_names_and_bytes_alone(tree: Path, tmp_path: Path) -> None:
     index = index_folders(tree / IMAGES, ["TRAIN", "TEST"])
-    names, known = index.file.tolist(), fingerprint_of(index.digests())
+    names, known = index.file.tolist(), fingerprint_of(index.digests)
     lines = (f"{name} {hashlib.sha256((index.root / name).read_bytes()).hexdigest()}\n" for name in sorted(names))
     assert known == hashlib.sha256("".join(lines).encode()).hexdigest()
     assert fingerprint(names, index.root) == known

@@ -79,7 +79,7 @@ class Pbc(CellImages):
                 got=", ".join(index.classes),
                 fix="give the folder that holds those of PBC, or read others with data=folder",
             )
-        digests = index.digests()
+        digests = index.digests
         group = np.array([digests[file][:16] for file in index.file.tolist()])
         index = replace(index, group=group, cell=np.full((len(index), 2), 0.5))
         return index, grouped_split(index, self.folds, self.fold, self.fold_seed)
