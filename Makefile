@@ -76,10 +76,14 @@ export: $(READY)  ## Make one file of a run, with a card and with doubt; RUN=run
 demo: $(READY)  ## Make a page to drop pictures on, runs/demo.html: one file, no server; MODEL=net.safetensors
 	$(BIN)/python -m bloodcell.demo $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
-net: $(READY)  ## Train the net of the package again: its five folds, then all photographs; 20 minutes on two cores
+net: $(READY)  ## Train the net of the package again, measure it and write its card; ARGS="--set red=/folder", 20 minutes
 	$(BIN)/python -m bloodcell.train -m experiment=shipped data.protocol=grouped data.fold=0,1,2,3,4 hydra.sweep.dir=runs/shipped/folds
 	$(BIN)/python -m bloodcell.train -m experiment=shipped data.protocol=everything hydra.sweep.dir=runs/shipped/all
-	$(BIN)/python -m bloodcell.export runs/shipped/all/*/ --folds runs/shipped/folds --out bloodcell/nets/cells.safetensors
+	$(BIN)/python -m bloodcell.doubts runs/shipped/folds --out results/doubt $(ARGS)
+	$(BIN)/python -m bloodcell.export runs/shipped/all/*/ --folds runs/shipped/folds --doubts results/doubt/doubt.json --out bloodcell/nets/cells.safetensors
+	$(BIN)/python -m bloodcell.explain --folds runs/shipped/folds --out results/explain
+	$(BIN)/python -m bloodcell.export runs/shipped/folds --to onnx --out results/export/onnx.json
+	$(BIN)/python -m bloodcell.report
 
 ##@ Many runs
 sweep: $(READY)  ## Run the grid of conf/sweep/lr.yaml, or of another; SWEEP=folds ARGS="experiment=quickstart"

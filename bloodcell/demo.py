@@ -1,8 +1,8 @@
 """Make a page to try a net on: ``python -m bloodcell.demo``."""
 
-import argparse
 from pathlib import Path
 
+from bloodcell.config.arguments import command_parser
 from bloodcell.config.command import run_command
 
 HELP = """One HTML file that needs no server and no network and sends nothing: open it in a browser, drop pictures
@@ -17,12 +17,7 @@ Needs pip install "bloodcell[export]"."""
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bloodcell.demo",
-        description="Make a page to try a net on.",
-        epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("demo", "Make a page to try a net on.", HELP)
     parser.add_argument("--model", type=Path, metavar="FILE", help="default: the net that comes with bloodcell")
     parser.add_argument("--runtime", type=Path, metavar="FILE", help="package of onnxruntime-web that is there already")
     parser.add_argument("--out", type=Path, default=Path("runs/demo.html"), help="default: runs/demo.html")

@@ -1,9 +1,9 @@
 """Measure what nets doubt that were held out of something: ``python -m bloodcell.doubts FOLDS``."""
 
-import argparse
 from pathlib import Path
 
 from bloodcell.common.errors import InputError
+from bloodcell.config.arguments import command_parser
 from bloodcell.config.command import run_command
 
 HELP = """Takes the runs of a cross-validation (make sweep SWEEP=folds). Each net is shown text pages, noise, flat
@@ -16,12 +16,7 @@ class, and the accuracy of the surest answers alone, all with intervals.
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bloodcell.doubts",
-        description="Measure what nets doubt that were held out of something.",
-        epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("doubts", "Measure what nets doubt that were held out of something.", HELP)
     parser.add_argument("folds", type=Path, metavar="FOLDS", help="a folder with the runs of a cross-validation")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=FOLDER", help="pictures of something else")
     parser.add_argument("--out", type=Path, default=Path("runs/doubt"), help="folder (default: runs/doubt)")

@@ -1,9 +1,13 @@
 """Show what an answer rests on: ``python -m bloodcell.explain IMAGES... [--method METHOD]``."""
 
-import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from bloodcell.config.arguments import add_pictures, command_parser
 from bloodcell.config.command import run_command
+
+if TYPE_CHECKING:
+    from bloodcell.prediction.predictor import View
 
 HELP = """Writes --out/NAME.png (the picture, and the map over it with the box of the cell), explained.csv and
 explained.json.
@@ -19,38 +23,32 @@ both numbers, layer by layer, and a gallery.
 Needs pip install "bloodcell[explain]"."""
 
 
-def explain(images: list[str], model: Path | None, method: str, out: Path) -> None:
+def explain(images: list[str], model: Path | None, method: str, out: Path, view: "View") -> None:
     """Explain the answers for pictures, and print the means of the two numbers."""
     from bloodcell.model.attribution import METHODS
     from bloodcell.prediction.explaining import explain_pictures
     from bloodcell.prediction.predictor import load_net
 
     chosen = next(one for one in METHODS if one == method)
-    for name, value in explain_pictures(load_net(model), images, chosen, out).items():
+    for name, value in explain_pictures(load_net(model), images, chosen, out, view).items():
         print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
     print(f"pictures: {out}")
 
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bloodcell.explain",
-        description="Show what the answers for pictures rest on.",
-        epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("images", nargs="*", default=[], metavar="IMAGES", help="pictures, folders or globs")
-    what.add_argument("--folds", type=Path, metavar="FOLDS", help="runs of a cross-validation: measure the methods")
-    parser.add_argument("--model", type=Path, metavar="RUN_OR_FILE", help="default: the net that comes with bloodcell")
+    parser = command_parser("explain", "Show what the answers for pictures rest on.", HELP)
+    add_pictures(parser, "explained", required=False)
+    parser.add_argument("--folds", type=Path, metavar="FOLDS", help="runs of a cross-validation: measure the methods")
     methods = ["gradcam", "integrated_gradients", "occlusion"]
     parser.add_argument("--method", choices=methods, default="gradcam", help="default: gradcam")
-    parser.add_argument("--out", type=Path, default=Path("explained"), help="folder (default: explained)")
     words = parser.parse_args()
+    if bool(words.images) == (words.folds is not None):
+        parser.error("give IMAGES, or --folds FOLDS")
 
     def run() -> None:
         if words.folds is None:
-            explain(words.images, words.model, words.method, words.out)
+            explain(words.images, words.model, words.method, words.out, words.view)
             return
         from bloodcell.studies.maps.run import run as measure
 

@@ -1,9 +1,9 @@
 """Hand a trained net on: ``python -m bloodcell.export RUN --to net|onnx|torch_export``."""
 
-import argparse
 from pathlib import Path
 
 from bloodcell.common.files import write_json
+from bloodcell.config.arguments import command_parser
 from bloodcell.config.command import run_command
 from bloodcell.tracking.manifest import manifest
 from bloodcell.tracking.save import portable
@@ -22,13 +22,14 @@ probability by more than 1e-4, it is not kept. Graphs give no doubt. Of a folder
 graph is kept: each is compared on all that its run left out, and --out is a JSON file with the numbers."""
 
 
-def export(source: Path, to: str, folds: Path | None, check: list[str], out: Path | None) -> None:
+def export(source: Path, to: str, folds: Path | None, doubts: Path | None, check: list[str], out: Path | None) -> None:
     """Write the file, and print what it is.
 
     Args:
         source: A run; for a graph also a published net.
         to: ``net``, ``onnx`` or ``torch_export``.
         folds: A folder with the runs of the folds, or ``None``.
+        doubts: What their nets doubt, or ``None``.
         check: Pictures to compare a graph on.
         out: Where to; ``None`` for beside the source.
     """
@@ -46,7 +47,7 @@ def export(source: Path, to: str, folds: Path | None, check: list[str], out: Pat
     beside = source / "net" if source.is_dir() else source.with_suffix("")
     path = out or beside.with_name(f"{beside.name}{SUFFIXES[to]}")
     if to == "net":
-        export_net(source, folds, path)
+        export_net(source, folds, doubts, path)
         print(f"card: {path.with_suffix('.json')}")
     else:
         parity = export_graph(source, to, check, path)
@@ -56,19 +57,17 @@ def export(source: Path, to: str, folds: Path | None, check: list[str], out: Pat
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bloodcell.export",
-        description="Hand a trained net on, as one file.",
-        epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("export", "Hand a trained net on, as one file.", HELP)
     parser.add_argument("source", type=Path, metavar="RUN_OR_FILE", help="a run; for a graph also a published net")
     parser.add_argument("--to", choices=["net", "onnx", "torch_export"], default="net", help="default: net")
     parser.add_argument("--folds", type=Path, metavar="FOLDER", help="runs of a cross-validation of the same recipe")
+    parser.add_argument(
+        "--doubts", type=Path, metavar="JSON", help="doubt.json of these runs (make doubts), for the card"
+    )
     parser.add_argument("--check", nargs="+", default=[], metavar="IMAGES", help="pictures to compare a graph on")
     parser.add_argument("--out", type=Path, help="default: RUN/net.safetensors, .onnx or .pt2")
     words = parser.parse_args()
-    run_command(lambda: export(words.source, words.to, words.folds, words.check, words.out))
+    run_command(lambda: export(words.source, words.to, words.folds, words.doubts, words.check, words.out))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from bloodcell.evidence.intervals import Estimate
 from bloodcell.evidence.scores import score
 from bloodcell.prediction.answers_file import AnswersFile, table_rows
 from bloodcell.prediction.inputs import STDIN, check_words, find_pictures
-from bloodcell.prediction.predictor import BATCH, UNREADABLE, CellAnswer, Predictor
+from bloodcell.prediction.predictor import BATCH, UNREADABLE, CellAnswer, Predictor, View
 
 
 @dataclass
@@ -43,19 +43,20 @@ class Outcome:
         return self.classes.total()
 
 
-def answer_pictures(predictor: Predictor, words: Sequence[str], out: Path) -> Outcome:
+def answer_pictures(predictor: Predictor, words: Sequence[str], out: Path, view: View = "auto") -> Outcome:
     """Answer for pictures, into a table.
 
     Args:
         predictor: The net.
         words: As of :func:`bloodcell.prediction.inputs.find_pictures`.
-        out: The table, which is replaced; what was begun for it by the same net is gone on with.
+        out: The table, which is replaced; what was begun for it by the same net and view is gone on with.
+        view: Of :meth:`bloodcell.prediction.predictor.Predictor.views`.
 
     Raises:
         InputError: If there are no pictures, or the table cannot be written.
     """
     check_words(words)
-    table = AnswersFile(out, predictor.classes, predictor.trained.digest)
+    table = AnswersFile(out, predictor.classes, f"{predictor.trained.digest[:16]}-{view}")
     pictures = find_pictures(words)
     total = None if STDIN in words else sum(1 for _ in find_pictures(words))
     if total == 0:
@@ -65,7 +66,7 @@ def answer_pictures(predictor: Predictor, words: Sequence[str], out: Path) -> Ou
             task = progress.add_task("answering", total=total)
 
             def counting() -> Iterator[list[CellAnswer]]:
-                for cells in predictor.answers(table.left(pictures)):
+                for cells in predictor.answers(table.left(pictures), view):
                     progress.advance(task)
                     yield cells
 

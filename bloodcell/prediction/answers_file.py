@@ -38,12 +38,12 @@ class AnswersFile:
     Args:
         path: Where the table is to be.
         classes: Of the net.
-        net: Digest of the net: what another has answered is not gone on with.
+        by: Who answers: what another net has answered, or the same one of another view, is not gone on with.
     """
 
-    def __init__(self, path: Path, classes: Sequence[str], net: str) -> None:
+    def __init__(self, path: Path, classes: Sequence[str], by: str) -> None:
         self.path, self.classes = path, tuple(classes)
-        self.part = path.with_name(f".{path.name}.{net[:16]}.part")
+        self.part = path.with_name(f".{path.name}.{by}.part")
 
     def left(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
         """Pass over the pictures that are answered, and cut off what was being written.
@@ -98,6 +98,11 @@ def table_rows(path: Path) -> Iterator[dict[str, str]]:
     """Read a finished table, a row at a time."""
     with path.open(encoding="utf-8", newline="") as file:
         yield from csv.DictReader(file)
+
+
+def as_found(text: str) -> str:
+    """Give the name of a file as it was, of the one in a table."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text
 
 
 def _ends(file: BinaryIO) -> Iterator[tuple[str, int]]:

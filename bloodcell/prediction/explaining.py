@@ -14,13 +14,12 @@ from bloodcell.common.console import progress_bar
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import replacing, write_csv, write_json
 from bloodcell.data.crops.finder import find_cells
-from bloodcell.data.decode import open_picture
 from bloodcell.data.micrographs import Pixels
 from bloodcell.evidence.intervals import Bools, Floats
 from bloodcell.model.attribution import Method, attribute, randomised
-from bloodcell.prediction.inputs import check_words, find_pictures
+from bloodcell.prediction.inputs import check_words, find_pictures, opened_picture
 from bloodcell.prediction.nearest import Nearest, in_words, nearest_cells
-from bloodcell.prediction.predictor import Box, Predictor
+from bloodcell.prediction.predictor import Box, Predictor, View
 
 SHOWN = 320  # height of what is drawn, in pixels
 MOST_DRAWN = 200  # pictures; the numbers are of all
@@ -50,7 +49,9 @@ class Explained(NamedTuple):
     drawn: Image.Image
 
 
-def explain_pictures(predictor: Predictor, words: Sequence[str], method: Method, out: Path) -> dict[str, Any]:
+def explain_pictures(
+    predictor: Predictor, words: Sequence[str], method: Method, out: Path, view: View = "auto"
+) -> dict[str, Any]:
     """Explain the answers for pictures.
 
     Args:
@@ -58,6 +59,7 @@ def explain_pictures(predictor: Predictor, words: Sequence[str], method: Method,
         words: As of :func:`bloodcell.prediction.inputs.find_pictures`.
         method: Of :mod:`bloodcell.model.attribution`.
         out: Folder for the pictures, ``explained.csv`` and ``explained.json``.
+        view: Of :meth:`bloodcell.prediction.predictor.Predictor.views`.
 
     Returns:
         Means of the two numbers, as in ``explained.json``.
@@ -69,7 +71,7 @@ def explain_pictures(predictor: Predictor, words: Sequence[str], method: Method,
     rows: list[list[object]] = []
     with progress_bar("pictures") as progress:
         for picture in progress.track(list(find_pictures(words)), description="explaining"):
-            for one in explained(predictor, open_picture(picture.name), picture.name, method):
+            for one in explained(predictor, opened_picture(picture), picture.name, method, view):
                 drawn = f"{len(rows):04d}-{Path(one.name).stem[:60]}.png" if len(rows) < MOST_DRAWN else ""
                 if drawn:
                     with replacing(out / drawn) as file:
@@ -85,17 +87,19 @@ def explain_pictures(predictor: Predictor, words: Sequence[str], method: Method,
     return means
 
 
-def explained(predictor: Predictor, image: Image.Image, name: str, method: Method) -> Iterator[Explained]:
+def explained(
+    predictor: Predictor, image: Image.Image, name: str, method: Method, view: View = "auto"
+) -> Iterator[Explained]:
     """Explain the answer for each cell of a picture."""
     net, classes = predictor.trained.net, predictor.classes
-    for box, view in predictor.views(image):
-        pixels = predictor.squeezed(view)[None]
+    for box, looked_at in predictor.views(image, view):
+        pixels = predictor.squeezed(looked_at)[None]
         images = predictor.trained.images(pixels)
         shares, features = predictor.trained.outputs(pixels)
         target = torch.from_numpy(shares.argmax(axis=1))
         heat = attribute(net, images, target, method)[0].numpy().astype(np.float64)
         blind = attribute(randomised(net), images, target, method)[0].numpy().astype(np.float64)
-        cell = _cell_in_view(predictor, view, box, heat.shape)
+        cell = _cell_in_view(looked_at, box, heat.shape)
         inside = cell if cell is not None and heat.sum() > 0 else None
         yield Explained(
             name=name,
@@ -105,13 +109,13 @@ def explained(predictor: Predictor, image: Image.Image, name: str, method: Metho
             chance=None if inside is None else float(inside.mean()),
             alike=float(spearmanr(heat.ravel(), blind.ravel())[0]) if np.ptp(heat) > 0 < np.ptp(blind) else None,
             nearest=nearest_cells(predictor.trained, features)[0],
-            drawn=_drawn(view, heat, cell),
+            drawn=_drawn(looked_at, heat, cell),
         )
 
 
-def _cell_in_view(predictor: Predictor, view: Image.Image, box: Box, shape: tuple[int, ...]) -> Bools | None:
+def _cell_in_view(view: Image.Image, box: Box, shape: tuple[int, ...]) -> Bools | None:
     """Which pixels of a map lie in the box of the white cell; ``None`` where none is found."""
-    if predictor.trained.card.preparation.view == "crop":  # the middle of the box is the middle of the crop
+    if box != (0, 0, *view.size):  # a crop around a box: both have the same middle
         width, height = box[2] - box[0], box[3] - box[1]
         left, top = (view.width - width) / 2, (view.height - height) / 2
         edges = (left, top, left + width, top + height)

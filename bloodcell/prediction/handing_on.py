@@ -22,11 +22,11 @@ from bloodcell.training.restore import open_net, read_config
 SUFFIXES = {"net": SUFFIX, "onnx": ".onnx", "torch_export": ".pt2"}
 
 
-def export_net(run_dir: Path, folds: Path | None, out: Path) -> None:
+def export_net(run_dir: Path, folds: Path | None, doubts: Path | None, out: Path) -> None:
     """Write a run as a published net; see :func:`bloodcell.training.publish.publish`."""
     if out.suffix != SUFFIX:
         raise InputError(f"--out {out}", expected=f"a name that ends in {SUFFIX}", got=out.suffix, fix="correct it")
-    write_published(out, publish(run_dir, folds))
+    write_published(out, publish(run_dir, folds, doubts))
 
 
 def export_graph(source: Path, to: str, check: Sequence[str], out: Path) -> Parity:

@@ -1,6 +1,7 @@
 """Pictures to answer for: files, folders, zips, globs and lists, one after another and never all at once."""
 
 import glob
+import io
 import os
 import sys
 import zipfile
@@ -10,8 +11,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from PIL import Image
+
 from bloodcell.common.errors import InputError
-from bloodcell.data.decode import MAX_BYTES, SUFFIXES, opened_file
+from bloodcell.data.decode import MAX_BYTES, SUFFIXES, decoded, opened_file, reason
 
 STDIN = "-"
 
@@ -60,6 +63,31 @@ def find_pictures(words: Sequence[str]) -> Iterator[Picture]:
                 if picture.name != before:
                     yield picture
                 before = picture.name
+
+
+def opened_picture(picture: Picture) -> Image.Image:
+    """Decode a picture to RGB.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    try:
+        with decoded(io.BytesIO(picture.read())) as (image, _):
+            return image
+    except Exception as error:  # decoders raise what they like
+        got = reason(error, Path(picture.name))
+        raise InputError(picture.name, expected="a picture", got=got, fix="replace or remove the file") from error
+
+
+def picture_named(name: str) -> Picture:
+    """Find a picture again by the name that :func:`find_pictures` gave it."""
+    path = Path(name)
+    archive = next((one for one in path.parents if one.suffix.lower() == ".zip" and one.is_file()), None)
+    if archive is None:
+        return Picture(name, partial(_read, path))
+    return next(
+        (one for one in _in_zip(archive) if one.name == name), Picture(name, partial(_refuse, "no longer there"))
+    )
 
 
 def _of_word(word: str) -> Iterator[Picture]:

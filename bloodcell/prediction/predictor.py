@@ -5,9 +5,10 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from bloodcell.common.env import PACKAGE
 from bloodcell.common.errors import InputError
-from bloodcell.data.crops.cut import Crop, crop_cell
+from bloodcell.data.crops.cut import Crop, crop_cell, is_crop
 from bloodcell.data.crops.finder import find_cells
 from bloodcell.data.decode import decoded, reason
 from bloodcell.data.micrographs import PHOTOGRAPH_SIZE, as_copy, brightened
@@ -37,6 +38,7 @@ UNREADABLE = "cannot be read: "
 
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
+View = Literal["auto", "field", "crop"]
 
 
 class CellAnswer(NamedTuple):
@@ -44,7 +46,7 @@ class CellAnswer(NamedTuple):
 
     Attributes:
         file: The picture, as it was named; ``""`` for an array.
-        box: Left, top, right and bottom of the cell, or of the whole field where the net looks at that, in pixels of
+        box: Left, top, right and bottom of the cell, or of the whole picture where the net looks at that, in pixels of
             the picture; ``None`` where there is no cell, or the picture could not be read.
         name: The most probable class; ``""`` where there is none.
         probabilities: Of each class, calibrated as the card says.
@@ -101,12 +103,15 @@ class Predictor:
         """Class names in the order of the probabilities."""
         return self.trained.card.classes
 
-    def predict(self, pictures: str | Path | Pixels | Sequence[str | Path | Pixels]) -> list[CellAnswer]:
+    def predict(
+        self, pictures: str | Path | Pixels | Sequence[str | Path | Pixels], view: View = "auto"
+    ) -> list[CellAnswer]:
         """Answer for pictures at hand.
 
         Args:
             pictures: A path (of a picture, a folder, a zip, or a glob), an RGB array (uint8, shape (H, W, 3)), or a
                 list of either.
+            view: What they show, to a net of crops: see :meth:`views`.
 
         Returns:
             A row a cell, in the order of the pictures. A picture that cannot be read has a row that says why.
@@ -115,13 +120,14 @@ class Predictor:
             InputError: If an array is none of a picture.
         """
         given = [pictures] if isinstance(pictures, str | Path | np.ndarray) else list(pictures)
-        return [cell for cells in self.answers(_each(given)) for cell in cells]
+        return [cell for cells in self.answers(_each(given), view) for cell in cells]
 
-    def answers(self, pictures: Iterable[Picture | Pixels]) -> Iterator[list[CellAnswer]]:
+    def answers(self, pictures: Iterable[Picture | Pixels], view: View = "auto") -> Iterator[list[CellAnswer]]:
         """Answer for pictures as they come.
 
         Args:
             pictures: Any number of them; no more than ``BATCH`` are in memory.
+            view: What they show: see :meth:`views`.
 
         Yields:
             The cells of one picture after the other, in the same order.
@@ -129,28 +135,37 @@ class Predictor:
         waiting = iter(pictures)
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             while part := list(islice(waiting, BATCH)):
-                yield from self._answer(list(pool.map(self._open, part)))
+                yield from self._answer(list(pool.map(partial(self._open, view=view), part)))
 
-    def _open(self, picture: Picture | Pixels) -> _Opened:
+    def _open(self, picture: Picture | Pixels, view: View) -> _Opened:
         if not isinstance(picture, Picture):
-            return self._cells("", "", Image.fromarray(picture))
+            return self._cells("", "", Image.fromarray(picture), view)
         try:
             content = picture.read()
             digest = hashlib.sha256(content).hexdigest()
             with decoded(io.BytesIO(content)) as (image, _):
-                return self._cells(picture.name, digest, image)
+                return self._cells(picture.name, digest, image, view)
         except Exception as error:  # decoders raise what they like
             return _Opened(picture.name, "", [], [], f"{UNREADABLE}{reason(error, Path(picture.name))}")
 
-    def views(self, image: Image.Image) -> list[tuple[Box, Image.Image]]:
-        """Give what the net looks at in a picture: the whole field, or a crop around each white cell that is found."""
-        preparation = self.trained.card.preparation
-        if preparation.view == "field":
-            return [((0, 0, image.width, image.height), image)]
+    def views(self, image: Image.Image, view: View = "auto") -> list[tuple[Box, Image.Image]]:
+        """Give what the net looks at in a picture: the whole of it, or a crop around each white cell that is found.
+
+        Args:
+            image: The picture.
+            view: To a net of crops, whether it is a ``field`` with cells to find or the ``crop`` of one cell already;
+                ``auto`` goes by :func:`bloodcell.data.crops.cut.is_crop`. A net of fields looks at the whole picture.
+        """
+        preparation, whole = self.trained.card.preparation, ((0, 0, image.width, image.height), image)
+        if preparation.view == "field" or view == "crop":
+            return [whole]
         photograph = preparation.reduce and (image.height, image.width) == PHOTOGRAPH_SIZE
         field = np.asarray(brightened(image) if photograph else image)
+        cells = find_cells(field)
+        if view == "auto" and is_crop(field, cells):
+            return [whole]
         side = Crop("found", preparation.crop_side, preparation.field_side).side_in(field)
-        found = [(tuple(map(round, box[:4])), crop_cell(field, box, side)) for box in find_cells(field)]
+        found = [(tuple(map(round, box[:4])), crop_cell(field, box, side)) for box in cells]
         return [((left, top, right, bottom), Image.fromarray(crop)) for (left, top, right, bottom), crop in found]
 
     def outputs(self, looked_at: Sequence[Pixels]) -> tuple[Floats, Floats]:
@@ -161,9 +176,9 @@ class Predictor:
         probabilities, features = (np.concatenate(each) for each in zip(*found, strict=True))
         return probabilities, features
 
-    def _cells(self, name: str, digest: str, image: Image.Image) -> _Opened:
-        views = self.views(image)
-        pixels = [self.squeezed(view) for _, view in views]
+    def _cells(self, name: str, digest: str, image: Image.Image, view: View) -> _Opened:
+        views = self.views(image, view)
+        pixels = [self.squeezed(looked_at) for _, looked_at in views]
         return _Opened(name, digest, [box for box, _ in views], pixels, "" if views else "no white cell found")
 
     def squeezed(self, view: Image.Image) -> Tensor:

@@ -55,16 +55,17 @@ class HeldOut(NamedTuple):
     fold: Ints
 
 
-def publish(run_dir: Path, folds: Path | None) -> TrainedNet:
+def publish(run_dir: Path, folds: Path | None, doubts: Path | None = None) -> TrainedNet:
     """Make a net of a run that can doubt, with its card.
 
     Args:
         run_dir: The run; its images are read once more.
         folds: A folder with the runs of a cross-validation of the same recipe, whose held-out cells settle the
             temperature, the threshold and the limits, and are measured; ``None`` for the run's own validation images.
+        doubts: What the nets of these folds doubt, ``doubt.json`` of ``python -m bloodcell.doubts``, for the card.
 
     Raises:
-        InputError: If a run or its images cannot be read, or nothing was held out.
+        InputError: If a run or its images cannot be read, nothing was held out, or the doubts are of other nets.
     """
     quiet()
     trained, data = opened_with_data(run_dir)
@@ -88,7 +89,7 @@ def publish(run_dir: Path, folds: Path | None) -> TrainedNet:
         trained.card,
         temperature=temperature,
         limits=fit_limits(held.labels, calibrated, held.groups),
-        about=_about(run_dir, trained, held, by),
+        about=_about(run_dir, trained, held, by, {} if doubts is None else _measured(doubts, folds)),
     )
     return replace(trained, card=card, learnt=learnt.with_threshold(held.doubts))
 
@@ -172,7 +173,26 @@ def _cut_by_frame(data: CellImages, rows: Ints) -> Bools:
     return cut
 
 
-def _about(run_dir: Path, trained: TrainedNet, held: HeldOut, by: str) -> dict[str, Any]:
+def _measured(doubts: Path, folds: Path | None) -> dict[str, Any]:
+    """What nets of folds doubt, as far as it belongs on a card."""
+    found = read_json(doubts)
+    if folds is None or found.get("nets") != [open_net(path).digest for path in fold_runs(folds)]:
+        raise InputError(
+            str(doubts),
+            expected="what the nets of --folds doubt",
+            got="numbers of other nets",
+            fix="type python -m bloodcell.doubts FOLDS, and give its doubt.json",
+        )
+    kept = {"pictures": "pictures", "flagged": "flagged", "right": "right", "auroc, fifth neighbour": "auroc"}
+    return {
+        "held-out cells flagged": found["cells"]["false alarms"],
+        "measured": {
+            name: {to: one[key] for key, to in kept.items() if key in one} for name, one in found["sets"].items()
+        },
+    }
+
+
+def _about(run_dir: Path, trained: TrainedNet, held: HeldOut, by: str, doubts: Mapping[str, Any]) -> dict[str, Any]:
     record = read_json(run_dir / "manifest.json")
     data = record.get("data", {})
     kept = ("source", "fingerprint", "protocol", "images", "training_images")
@@ -192,7 +212,7 @@ def _about(run_dir: Path, trained: TrainedNet, held: HeldOut, by: str) -> dict[s
             "groups": len(np.unique(held.groups[held.groups != ""])) or None,
         },
         "metrics": _metrics(held, trained.card.classes),
-        "doubt": {"false_alarms": FALSE_ALARMS, "sets": LEVEL},
+        "doubt": {"false_alarms": FALSE_ALARMS, "sets": LEVEL, **doubts},
         "for": USE,
         "not_for": list(NOT_FOR),
     }

@@ -11,7 +11,7 @@ from PIL import Image
 from bloodcell.common.errors import InputError
 from bloodcell.config.instantiate import build
 from bloodcell.data.crops import cut
-from bloodcell.data.crops.cut import Crop, background_of, crop_cell
+from bloodcell.data.crops.cut import Crop, background_of, crop_cell, is_crop
 from bloodcell.data.crops.finder import find_cells
 from bloodcell.data.describe import describe
 from bloodcell.data.micrographs import Pixels
@@ -52,6 +52,21 @@ def test_each_white_cell_is_found_and_no_red_one() -> None:
 def test_lobes_are_one_cell() -> None:
     (cell,) = find_cells(field_with((320, 240), lobes=35.0))  # 20 pixels apart
     assert (cell.left + cell.right) / 2 == pytest.approx(320, abs=6)
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ((180, 100, 460, 380), True),  # the crop of 280 pixels around the cell
+        ((190, 100, 440, 380), False),  # not square
+        ((240, 100, 480, 340), False),  # the cell is not in the middle
+        ((80, 0, 560, 480), False),  # a square field: the cell fills a third of it
+        ((0, 300, 120, 420), False),  # red cells
+    ],
+)
+def test_a_crop_is_known_by_the_cell_that_fills_its_middle(part: tuple[int, int, int, int], expected: bool) -> None:
+    picture = np.asarray(Image.fromarray(field_with((320, 240))).crop(part))
+    assert is_crop(picture, find_cells(picture)) == expected
 
 
 def test_a_copy_shows_what_its_photograph_shows() -> None:

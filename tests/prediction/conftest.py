@@ -20,6 +20,21 @@ def net(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def net_of_crops(net: Path) -> Path:
+    """The same weights with a card that says that they look at crops."""
+    from dataclasses import replace
+
+    import bloodcell
+    from bloodcell.training.published import write_published
+
+    trained = bloodcell.load(net).trained
+    preparation = replace(trained.card.preparation, view="crop")
+    path = net.with_name("crops.safetensors")
+    write_published(path, replace(trained, card=replace(trained.card, preparation=preparation)))
+    return path
+
+
 @pytest.fixture
 def predict(net: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[dict[str, str]], int]]:
     """``predict("folder")`` types ``python -m bloodcell.predict``; the table and the exit code come back."""

@@ -23,6 +23,7 @@ from PIL import Image
 
 import bloodcell
 from bloodcell.common.env import cache_dir
+from bloodcell.data.crops.cut import Crop
 from bloodcell.data.crops.finder import FINDER_VERSION
 from bloodcell.model.attribution import attribute
 from bloodcell.prediction.nearest import nearest_cells
@@ -208,4 +209,7 @@ def test_a_browser_finds_the_same_cells_in_photographs(
     images = find_images(real)
     photographs = sorted(originals_of(images).glob("*.jpg"))[::30]
     pictures = [*photographs, *sorted((images / "TEST_SIMPLE").rglob("*.jpeg"))[::20]]
+    for path in photographs[:3]:  # and what is cut out already
+        pictures.append(tmp_path / f"{path.stem}.png")
+        Image.fromarray(Crop("found", 280).cut(np.asarray(Image.open(path)), (np.nan, np.nan))).save(pictures[-1])
     check_answers(bloodcell.load(), pictures, ask(Path("demo.html"), pictures))

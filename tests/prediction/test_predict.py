@@ -104,8 +104,8 @@ def test_stopped_and_typed_again_it_goes_on(predict: Run, cells: Path, monkeypat
     answered: list[str] = []
     real = predictor.Predictor.answers
 
-    def stops(self: predictor.Predictor, pictures: object) -> object:
-        for cells_of_one in real(self, pictures):  # type: ignore[arg-type]  # it stands for a method
+    def stops(self: predictor.Predictor, pictures: object, view: object) -> object:
+        for cells_of_one in real(self, pictures, view):  # type: ignore[arg-type]  # it stands for a method
             answered.append(cells_of_one[0].file)
             if len(answered) == 11:
                 raise KeyboardInterrupt
@@ -122,7 +122,7 @@ def test_stopped_and_typed_again_it_goes_on(predict: Run, cells: Path, monkeypat
         patch.setattr(
             predictor.Predictor,
             "answers",
-            lambda self, pictures: (again.append(one[0].file) or one for one in real(self, pictures)),
+            lambda self, pictures, view: (again.append(one[0].file) or one for one in real(self, pictures, view)),
         )
         rows, code = predict(str(cells / "test"))
     assert (rows, code) == (whole, 0)
@@ -168,16 +168,43 @@ def test_the_package_is_imported_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_net_of_crops_answers_for_every_cell_that_is_found(net: Path) -> None:
-    from dataclasses import replace
-
+def field_with(*cells: tuple[int, int], radius: int = 60) -> np.ndarray:
     field = np.full((480, 640, 3), (225, 205, 210), np.uint8)
     yy, xx = np.mgrid[:480, :640]
-    for x, y in ((150, 150), (450, 300)):
-        field[(yy - y) ** 2 + (xx - x) ** 2 < 60**2] = (110, 70, 160)
-    trained = bloodcell.load(net).trained
-    card = replace(trained.card, preparation=replace(trained.card.preparation, view="crop"))
-    crops = predictor.Predictor(replace(trained, card=card))
+    for x, y in cells:
+        field[(yy - y) ** 2 + (xx - x) ** 2 < radius**2] = (110, 70, 160)
+    return field
+
+
+def test_a_crop_is_looked_at_whole_and_a_field_is_searched(predict: Run, net_of_crops: Path) -> None:
+    Path("both").mkdir()
+    field = Image.fromarray(field_with((250, 240), radius=70))
+    field.save("both/field.png")
+    field.crop((110, 100, 390, 380)).save("both/crop.png")  # what the net looks at, already cut out
+    boxes, doubts = {}, {}
+    for view in ("auto", "field", "crop"):
+        rows, _ = predict("both", "--view", view, model=net_of_crops)
+        boxes[view] = [tuple(int(row[edge]) for edge in ("left", "top", "right", "bottom")) for row in rows]
+        doubts[view] = [row["doubt"] for row in rows]
+    whole, wholly = (0, 0, 280, 280), (0, 0, 640, 480)
+    assert boxes["crop"] == [whole, wholly]
+    assert boxes["auto"] == [whole, boxes["field"][1]]
+    assert np.abs(np.array(boxes["field"]) - [(70, 70, 210, 210), (180, 170, 320, 310)]).max() < 20
+    assert doubts["auto"][0] == doubts["auto"][1] == doubts["crop"][0] != doubts["field"][0]
+    for view in ("auto", "field", "crop"):
+        found = bloodcell.load(net_of_crops).predict("both", view=view)  # type: ignore[arg-type]  # a plain str
+        assert [cell.box for cell in found] == boxes[view]
+
+
+def test_what_another_view_has_begun_is_not_gone_on_with(tmp_path: Path) -> None:
+    from bloodcell.prediction.answers_file import AnswersFile
+
+    one, other = (AnswersFile(tmp_path / "t.csv", CLASSES, f"net-{view}") for view in ("auto", "crop"))
+    assert one.part != other.part
+
+
+def test_a_net_of_crops_answers_for_every_cell_that_is_found(net_of_crops: Path) -> None:
+    field, crops = field_with((150, 150), (450, 300)), bloodcell.load(net_of_crops)
     found = crops.predict(field)
     centres = sorted((cell.box[0] + cell.box[2], cell.box[1] + cell.box[3]) for cell in found if cell.box)
     assert np.abs(np.array(centres) / 2 - [(150, 150), (450, 300)]).max() < 8

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bloodcell.common.files import read_json
+from bloodcell.common.files import read_json, write_json
+from bloodcell.studies.net.card import card_text
 from tests.helpers import TINY, write_cells, write_groups
 
 
@@ -21,17 +22,28 @@ def test_folds_notice_what_is_no_cell(
     base = (*TINY, f"data.root={root}", "data.protocol=grouped", "data.folds=2", "report=last")
     runs = [train(f"data.fold={fold}", f"hydra.run.dir=runs/folds/{fold}", base=base) for fold in (0, 1)]
     others = write_cells(tmp_path / "others", ("",), 4, seed=5)
-    words = ["doubts", "runs/folds", "--set", f"cells={others}", "--out", "out"]
+    words = ["doubts", "runs/folds", "--set", f"eosinophils={others}", "--out", "out"]
     monkeypatch.setattr(sys, "argv", words)
     main()
     found = read_json(Path("out/doubt.json"))
     assert found["folds"] == 2
     assert found["cells"]["cells"] == 36
     assert found["sets"]["flat colour"]["flagged"][0] > 0.9
-    assert found["sets"]["cells"]["pictures"] == 12
+    assert found["sets"]["eosinophils"]["pictures"] == 12
+    assert 0 <= found["sets"]["eosinophils"]["right"][0] <= 1
+    assert "right" not in found["sets"]["noise"]
+    assert sum(one["images"] for one in found["cells"]["calibration"]) == 36
     assert Path("out/doubt.md").read_text() in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["export", str(runs[0]), "--folds", "runs/folds", "--out", "n.safetensors"])
+    words = ["export", str(runs[0]), "--folds", "runs/folds", "--doubts", "out/doubt.json", "--out", "n.safetensors"]
+    monkeypatch.setattr(sys, "argv", words)
     export()
+    on_card = read_json(Path("n.json"))["about"]["doubt"]["measured"]["flat colour"]
+    assert on_card["flagged"] == found["sets"]["flat colour"]["flagged"]
+    assert "| flat colour | 100 |" in card_text(Path("n.json"))
+    write_json(Path("out/doubt.json"), found | {"nets": found["nets"][::-1]})
+    with pytest.raises(SystemExit, match="1"):
+        export()
+    assert "out/doubt.json: expected what the nets of --folds doubt" in capsys.readouterr().err
     assert read_json(Path("n.json"))["about"]["held_out"] == {"by": "2 folds by field group", "cells": 36, "groups": 6}
     monkeypatch.setattr(sys, "argv", ["export", "runs/folds", "--to", "torch_export", "--out", "graphs/parity.json"])
     export()

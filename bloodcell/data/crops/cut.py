@@ -6,11 +6,16 @@ from typing import Literal
 
 import numpy as np
 
-from bloodcell.data.crops.finder import FINDER_VERSION, find_cells
+from bloodcell.data.crops.finder import FINDER_VERSION, FoundCell, find_cells
 from bloodcell.data.micrographs import Pixels
 
 # Shorter side of the photographs, in whose pixels the side of a crop is given.
 PHOTOGRAPH = 480
+# What is taken for a crop of one cell already, chosen on every second photograph (results/finder has the rest): a cell
+# spans about 0.4 of the shorter side of a field, and 0.65 of a crop of 280 pixels.
+SQUARE = 0.9  # its shorter side, as a share of the longer one
+MIDDLE = 0.1  # how far from its middle the cell lies at most, as a share of its shorter side
+FILLS = 0.4  # longer side of the cell's box at least, likewise
 Centre = Literal["found", "annotated"]
 
 
@@ -76,6 +81,22 @@ def crop_cell(image: Pixels, box: Sequence[float], side: int) -> Pixels:
     part = image[y : max(min(top + side, height), y), x : max(min(left + side, width), x)]
     crop[y - top : y - top + part.shape[0], x - left : x - left + part.shape[1]] = part
     return crop
+
+
+def is_crop(image: Pixels, found: Sequence[FoundCell]) -> bool:
+    """Tell whether a picture is a crop of one cell already: about square, and filled by a cell in its middle.
+
+    Args:
+        image: RGB, uint8, shape (H, W, 3).
+        found: What :func:`find_cells` finds in it: the cell with the largest nucleus is looked at.
+    """
+    height, width = image.shape[:2]
+    side = min(height, width)
+    if not found or side < SQUARE * max(height, width):
+        return False
+    left, top, right, bottom = found[0][:4]
+    away = max(abs(left + right - width), abs(top + bottom - height)) / 2
+    return bool(away <= MIDDLE * side and max(right - left, bottom - top) >= FILLS * side)
 
 
 def background_of(image: Pixels) -> Pixels:

@@ -37,6 +37,7 @@ FINDER = (
     *("SHORT_SIDE", "NUCLEUS", "BODY", "LOBES_APART", "SMALLEST_LOBE", "SMALLEST_NUCLEUS", "OVERLAP", "REACH"),
     *("MARGIN", "BLACK"),
 )
+CROPS = ("PHOTOGRAPH", "SQUARE", "MIDDLE", "FILLS")
 NEAR = 50  # learnt cells that are looked up: several of them may be of one photograph
 SHOWN = 64  # side of the picture of a learnt cell, in pixels
 
@@ -138,7 +139,7 @@ def _data(trained: TrainedNet, known: LearntCells, images: Path | None) -> dict[
         "limits": card.limits,
         "preparation": preparation,
         "photograph": PHOTOGRAPH_SIZE,
-        "finder": values | {"PHOTOGRAPH": cut.PHOTOGRAPH},
+        "finder": values | {name: getattr(cut, name) for name in CROPS},
         "patches": PATCHES,
         "known": {"threshold": known.threshold, "neighbours": known.neighbours, "cells": cells},
     }

@@ -208,12 +208,22 @@ function brightened({ width, height, rgb }) {
   return { width, height, rgb: rgb.map((one) => Math.floor(Math.fround(one * factor))) };
 }
 
+// Whether a picture is a crop of one cell already: about square, and filled by a cell in its middle.
+function isCrop({ width, height }, [first], values) {
+  const side = Math.min(width, height);
+  if (!first || side < values.SQUARE * Math.max(width, height)) return false;
+  const [left, top, right, bottom] = first, away = Math.max(Math.abs(left + right - width), Math.abs(top + bottom - height)) / 2;
+  return away <= values.MIDDLE * side && Math.max(right - left, bottom - top) >= values.FILLS * side;
+}
+
 // What the net looks at in a picture: [box, picture] a cell.
 function viewsOf(picture, data) {
   const { view, reduce, crop_side: side, field_side: shorter } = data.preparation;
-  if (view === "field") return [[[0, 0, picture.width, picture.height], picture]];
+  const whole = [[[0, 0, picture.width, picture.height], picture]];
+  if (view === "field") return whole;
   const photograph = reduce && picture.height === data.photograph[0] && picture.width === data.photograph[1];
   const field = photograph ? brightened(picture) : picture, background = backgroundOf(field);
   const own = Math.max(1, even((side * (shorter ?? Math.min(field.width, field.height))) / data.finder.PHOTOGRAPH));
-  return findCells(field, data.finder).map((box) => [box, cropCell(field, box, own, background)]);
+  const cells = findCells(field, data.finder);
+  return isCrop(field, cells, data.finder) ? whole : cells.map((box) => [box, cropCell(field, box, own, background)]);
 }

@@ -9,6 +9,7 @@ import numpy as np
 
 from bloodcell.common.console import progress_bar
 from bloodcell.common.files import write_json, write_text
+from bloodcell.data.crops.cut import crop_cell, is_crop
 from bloodcell.data.crops.finder import FINDER_VERSION, FoundCell, find_cells
 from bloodcell.data.decode import open_picture
 from bloodcell.data.fingerprint import fingerprint_of
@@ -21,6 +22,7 @@ from bloodcell.tracking.manifest import manifest
 
 # A box that comes closer to the frame than this holds a cell that is cut by it: pixels of a photograph.
 EDGE = 2.0
+CROP_SIDE = 280  # pixels of a photograph
 COPIES = 2  # of each photograph: they are alike
 
 
@@ -58,6 +60,7 @@ def measure_finder(images: Path, red_cells: Path | None, out: Path) -> dict[str,
     lineage = read_lineage()
     found: dict[str, Any] = {"finder": FINDER_VERSION, "photographs": photographs_scored(images, lineage)}
     found["copies"] = _on_copies(images, lineage)
+    found["views"] = _on_views(images)
     if red_cells is not None:
         found["red_cells"] = _on_red_cells(red_cells)
     write_json(out / "finder.json", found)
@@ -98,6 +101,12 @@ def finder_table(found: Mapping[str, Any]) -> str:
         red = found["red_cells"]
         where = ", ".join(red["where"]) or "nowhere"
         tail += f" In {red['fields']} fields of red cells of another laboratory it finds a cell in: {where}."
+    if "views" in found:
+        crops, squares = found["views"]["crops"], found["views"]["square fields"]
+        tail += (
+            f"\n\nTaken for a crop of one cell (`--view auto`): {crops[1]} of {crops[0]} crops of 280 pixels, "
+            f"and {squares[1]} of {squares[0]} square fields, on photographs on which the rule was not chosen."
+        )
     return f"{said}\n\n{markdown_table(header, cells)}{tail}\n"
 
 
@@ -232,6 +241,23 @@ def _on_red_cells(folder: Path) -> dict[str, Any]:
         "boxes_a_field": sum(found.values()) / len(found),
         "where": {name: number for name, number in found.items() if number},
     }
+
+
+def _on_views(images: Path) -> dict[str, Any]:
+    """How often crops of cells are known for what they are, and how often square fields are taken for crops.
+
+    The constants of :func:`bloodcell.data.crops.cut.is_crop` were chosen on every second photograph; this is the rest.
+    """
+    taken: dict[str, list[bool]] = {"crops": [], "square fields": []}
+    with progress_bar() as progress:
+        for path in progress.track(list(micrograph_files(originals_of(images)).values())[1::2], description="views"):
+            field = _pixels(path)
+            height, width = field.shape[:2]
+            crops = [crop_cell(field, box, CROP_SIDE) for box in find_cells(field)]
+            squares = [field[:, x : x + height] for x in (0, (width - height) // 2, width - height)]
+            for name, pictures in (("crops", crops), ("square fields", squares)):
+                taken[name] += [is_crop(one, find_cells(one)) for one in pictures]
+    return {name: [len(each), sum(each), *wilson(sum(each), len(each))] for name, each in taken.items()}
 
 
 def _pixels(path: Path) -> Pixels:

@@ -13,9 +13,9 @@ from bloodcell.common.console import progress_bar
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_json, write_text
 from bloodcell.data.micrographs import Pixels
-from bloodcell.evidence.calibration import apply_temperature, fit_temperature
+from bloodcell.evidence.calibration import apply_temperature, fit_temperature, reliability
 from bloodcell.evidence.doubt import FALSE_ALARMS, LEVEL, LearntCells, classes_left, fit_limits
-from bloodcell.evidence.intervals import Floats, Ints, share_interval, wilson
+from bloodcell.evidence.intervals import Bools, Floats, Ints, share_interval, wilson
 from bloodcell.prediction.inputs import find_pictures
 from bloodcell.prediction.predictor import Predictor
 from bloodcell.studies.doubt.strange import made_pictures
@@ -53,13 +53,19 @@ def run(folder: Path, sets: Mapping[str, Path], out: Path) -> None:
     folds = [_fold(path, number) for number, path in enumerate(fold_runs(folder))]
     if len(folds) < 2:
         raise InputError(str(folder), expected="runs of two folds or more", got=str(len(folds)), fix="check the path")
-    found: dict[str, Any] = {"folds": len(folds), "false_alarms": FALSE_ALARMS, "cells": _of_cells(folds), "sets": {}}
+    found: dict[str, Any] = {
+        "folds": len(folds),
+        "nets": [fold.net.digest for fold in folds],
+        "false_alarms": FALSE_ALARMS,
+        "cells": _of_cells(folds),
+        "sets": {},
+    }
     strange = [*made_pictures().items(), *((name, list(_pictures(path))) for name, path in sets.items())]
     with progress_bar() as progress:
         for name, pictures in progress.track(strange, description="sets of pictures"):
             if not pictures:
                 raise InputError(f"--set {name}", expected="pictures", got="none", fix="check the folder")
-            found["sets"][name] = _of_set(folds, pictures)
+            found["sets"][name] = _of_set(folds, pictures, name)
     manifest = read_json(fold_runs(folder)[0] / "manifest.json")
     write_json(out / "doubt.json", found)
     # Names alone: where the folders lie says nothing elsewhere.
@@ -108,9 +114,13 @@ def _pictures(folder: Path) -> Iterator[Pixels]:
             print(f"left out: {error}")
 
 
-def _of_set(folds: Sequence[Fold], pictures: Sequence[Pixels]) -> dict[str, Any]:
-    """Share of the pictures that are flagged and the area under the ROC curve against the held-out cells."""
-    flagged, areas = [], dict[str, list[Floats]]()
+def _of_set(folds: Sequence[Fold], pictures: Sequence[Pixels], name: str) -> dict[str, Any]:
+    """Share of the pictures that are flagged and the area under the ROC curve against the held-out cells.
+
+    Where the name of the set names a class, as ``PBC eosinophils``, also the share that is called so.
+    """
+    flagged, called, areas = [], [], dict[str, list[Floats]]()
+    label = next((k for k, one in enumerate(folds[0].net.card.classes) if one.casefold() in name.casefold()), None)
     for number, fold in enumerate(folds):
         net = Predictor(fold.net)
         views = ([view for _, view in net.views(Image.fromarray(one))] for one in pictures)
@@ -121,18 +131,23 @@ def _of_set(folds: Sequence[Fold], pictures: Sequence[Pixels]) -> dict[str, Any]
         rest = np.concatenate([one.held.doubts for other, one in enumerate(folds) if other != number])
         threshold = np.quantile(rest, 1 - FALSE_ALARMS, method="higher")
         flagged.append(fold.learnt.doubts(cells[1]) > threshold)
-        for name, score in fold.scores.items():
+        called.append(cells[0].argmax(axis=1) == label)
+        for kind, score in fold.scores.items():
             own, strange = score(fold.held.probabilities, fold.features), score(*cells)
-            areas.setdefault(name, []).append(_areas(own, strange))
-    share = float(np.mean(flagged))
-    found: dict[str, Any] = {
-        "pictures": len(pictures),
-        "flagged": [share, *wilson(share * len(pictures), len(pictures))],
-    }
-    for name, each in areas.items():
+            areas.setdefault(kind, []).append(_areas(own, strange))
+    found: dict[str, Any] = {"pictures": len(pictures), "flagged": _share(flagged)}
+    if label is not None:
+        found["right"] = _share(called)
+    for kind, each in areas.items():
         means = np.mean(each, axis=0)
-        found[f"auroc, {name}"] = [float(means[0]), *map(float, np.quantile(means[1:], [0.025, 0.975]))]
+        found[f"auroc, {kind}"] = [float(means[0]), *map(float, np.quantile(means[1:], [0.025, 0.975]))]
     return found
+
+
+def _share(of_folds: Sequence[Bools]) -> list[float]:
+    """Mean share over the folds, with the interval that so many pictures leave."""
+    share, pictures = float(np.mean(of_folds)), len(of_folds[0])
+    return [share, *wilson(share * pictures, pictures)]
 
 
 def _areas(own: Floats, strange: Floats) -> Floats:
@@ -175,6 +190,11 @@ def _of_cells(folds: Sequence[Fold]) -> dict[str, Any]:
         "cells": len(held.labels),
         "false alarms": list(share_interval(alarms, held.groups)),
         "sets": {"level": LEVEL, "mean size": float(size.mean()), "coverage": coverage},
+        "calibration": [
+            {"confidence": one.confidence, "correct": list(one.correct), "images": one.images}
+            for one in reliability(held.labels, calibrated, held.groups)
+        ],
+        "groups": len(np.unique(held.groups)),
         "risk": _risks(held, calibrated),
     }
 
@@ -195,12 +215,14 @@ def table(found: Mapping[str, Any]) -> str:
         f"Pictures that are no such cells, flagged at {found['false_alarms']:.0%} false alarms, and areas under "
         f"the ROC curve against held-out cells; means over the nets of {found['folds']} folds, with 95 % intervals.",
         "",
-        f"| pictures | number | flagged | {' | '.join(f'area: {name}' for name in (OURS, MAHALANOBIS, PROBABILITY))} |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        f"| pictures | number | flagged | {' | '.join(f'area: {name}' for name in (OURS, MAHALANOBIS, PROBABILITY))} "
+        "| called by their class |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, one in found["sets"].items():
         areas = (_written(one[f"auroc, {score}"]) for score in (OURS, MAHALANOBIS, PROBABILITY))
-        lines.append(f"| {name} | {one['pictures']} | {_written(one['flagged'])} | {' | '.join(areas)} |")
+        right = _written(one["right"]) if "right" in one else ""
+        lines.append(f"| {name} | {one['pictures']} | {_written(one['flagged'])} | {' | '.join(areas)} | {right} |")
     cells = found["cells"]
     lines += ["", f"Held-out cells ({cells['cells']}) flagged: {_written(cells['false alarms'])}.", ""]
     lines += ["| answered | accuracy of these |", "| ---: | ---: |"]

@@ -95,15 +95,41 @@ def _metrics_table(metrics: Mapping[str, Any]) -> str:
 
 def _doubt(content: Mapping[str, Any], doubt: Mapping[str, Any]) -> str:
     limits: Sequence[float | None] | None = content["limits"]
-    text = (
+    parts = [
         f"A picture is called unlike the learnt cells where it lies farther from them than all but "
         f"{doubt['false_alarms']:.0%} of the held-out cells."
-    )
+    ]
+    if "measured" in doubt:
+        parts += _strangers(doubt)
     if limits is None:
-        return text
+        return "\n\n".join(parts)
     rows = [
         [name.lower(), "in every set: too few field groups" if limit is None else f"{limit:.3f}"]
         for name, limit in zip(content["classes"], limits, strict=True)
     ]
-    said = f"Prediction sets hold the true class of a cell of each class {doubt['sets']:.0%} of the time."
-    return f"{text} {said}\n\n" + markdown_table(["class", "least probability that keeps it in a set"], rows, 1)
+    parts += [
+        f"Prediction sets hold the true class of a cell of each class {doubt['sets']:.0%} of the time.",
+        markdown_table(["class", "least probability that keeps it in a set"], rows, 1),
+    ]
+    return "\n\n".join(parts)
+
+
+def _strangers(doubt: Mapping[str, Any]) -> list[str]:
+    """What nets of the same recipe doubt among pictures that are no such cells, or are of another laboratory."""
+    rows = [
+        [name, f"{one['pictures']}", *(_share(one.get(key)) for key in ("flagged", "auroc", "right"))]
+        for name, one in doubt["measured"].items()
+    ]
+    header = ["pictures", "number", "called unlike", "area under the ROC curve", "called by their class"]
+    return [
+        f"Of held-out cells {_share(doubt['held-out cells flagged'])} are called so; of other pictures, by nets of the "
+        "folds, with 95 % intervals:",
+        markdown_table(header, rows, 1),
+        "Expect of pictures from your laboratory what the table says of others' (microscope, camera and stain count as "
+        "much as the cell): where nearly all are called unlike the learnt cells, this net refuses to answer there, and "
+        "its classes are guesses. It takes a net that was trained on pictures like yours.",
+    ]
+
+
+def _share(estimate: Sequence[float] | None) -> str:
+    return f"{estimate[0]:.3f} ({estimate[1]:.3f} to {estimate[2]:.3f})" if estimate else ""

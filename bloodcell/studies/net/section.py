@@ -1,7 +1,5 @@
 """The net of the package in the report: calibration, doubt, and whether its maps are to be believed."""
 
-import csv
-import gzip
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,22 +9,18 @@ from matplotlib.figure import Figure
 
 from bloodcell.common.files import read_json
 from bloodcell.evidence import figures
-from bloodcell.evidence.calibration import reliability
+from bloodcell.evidence.calibration import ReliabilityBin
+from bloodcell.evidence.intervals import Estimate
 from bloodcell.studies.maps.run import maps_table
 
 
 def draw_net_figures(results: Path) -> None:
     """Draw the calibration of the out-of-fold predictions, and the accuracy of the surest answers alone."""
-    with gzip.open(results / "crops" / "found.csv.gz", "rt", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    classes = [name.removeprefix("p_") for name in rows[0] if name.startswith("p_")]
-    probabilities = np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows])
-    labels, groups = np.array([classes.index(row["class"]) for row in rows]), np.array([row["group"] for row in rows])
-    bins = reliability(labels, probabilities, groups)
-    title = f"out of fold, {len(rows)} photographs in {len(np.unique(groups))} field groups"
+    cells = read_json(results / "doubt" / "doubt.json")["cells"]
+    bins = [ReliabilityBin(one["confidence"], Estimate(*one["correct"]), one["images"]) for one in cells["calibration"]]
+    title = f"out of fold, {cells['cells']} photographs in {cells['groups']} field groups"
     figures.save(figures.reliability_diagram(bins, title), results / "net" / "reliability.png")
-    risk = read_json(results / "doubt" / "doubt.json")["cells"]["risk"]
-    figures.save(_risk_curve(risk), results / "net" / "risk.png")
+    figures.save(_risk_curve(cells["risk"]), results / "net" / "risk.png")
 
 
 def _risk_curve(points: Sequence[Mapping[str, Any]]) -> Figure:
