@@ -102,6 +102,24 @@ class ShareProcessor(Callback):
             self.teams = []
 
 
+def used_by_others(seconds: float) -> tuple[float, int]:
+    """Measure how many of the processors that this process may use others need.
+
+    Args:
+        seconds: How long to look.
+
+    Returns:
+        Processors in use, and how many there are; 0 in use where the system does not say (not on Linux).
+    """
+    processors = _processors()
+    if not processors:
+        return 0.0, os.cpu_count() or 1
+    before, begun = _used(processors), time.monotonic()
+    time.sleep(seconds)
+    everyone, ours = (now - then for now, then in zip(_used(processors), before, strict=True))
+    return max(0.0, everyone - ours) / (time.monotonic() - begun), len(processors)
+
+
 def _keep_team(over: threading.Event) -> None:
     torch.ones(torch.get_num_threads() * 2**16).add_(1)  # large enough to be shared out to every thread
     over.wait()

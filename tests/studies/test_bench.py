@@ -1,12 +1,16 @@
 """The bench: its rows train, its ratios are those of its numbers."""
 
+import itertools
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from bloodcell import bench as command
-from bloodcell.studies.bench import answers, programs, run, speeds
+from bloodcell.common.console import progress_bar
+from bloodcell.common.errors import InputError
+from bloodcell.studies.bench import answers, beside, programs, run, speeds
 from bloodcell.studies.bench.work import BATCH, lay_out
 from tests.helpers import CLASSES
 
@@ -50,6 +54,38 @@ def test_ratios_and_shares() -> None:
     assert theirs["share_of_ceiling"] == 0.1
 
 
+def test_how_far_ratios_differ_is_the_width_of_their_middle_half() -> None:
+    found = {speeds.OURS: [[400.0], [410.0], [420.0], [800.0]], speeds.PYTORCH: [[100.0]] * 4}
+    assert speeds.spread(found, speeds.OURS, speeds.PYTORCH) == pytest.approx((5.15 - 4.075) / 4.15)
+
+
+def test_rounds_end_when_their_ratios_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [speeds.Row(speeds.OURS, "train", True), speeds.Row(speeds.PYTORCH, "plain_pytorch", False)]
+
+    def rounds_of(*ours: float) -> int:
+        left = {speeds.OURS: iter(ours), speeds.PYTORCH: itertools.repeat(100.0)}
+        monkeypatch.setattr(programs, "epoch_speeds", lambda row, *_: [next(left[row.name])])
+        with progress_bar() as progress:
+            found = run._rounds(rows, tmp_path, 64, 3, 2, tmp_path, progress)
+        return len(found[speeds.PYTORCH])
+
+    assert rounds_of(400.0, 401.0, 402.0) == 3
+    assert rounds_of(400.0, 300.0, 500.0, 400.0, 400.0) == 5
+    assert rounds_of(*(400.0, 100.0) * 3) == run.MOST
+
+
+def test_a_machine_that_others_use_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "LOOK", 0.5)
+    monkeypatch.setattr(run, "NOISE", 0.05)  # of a machine on which other tests may run
+    with beside.busy(1):
+        with pytest.raises(InputError, match=r"this machine: expected one on which others use at most 0.05 processors"):
+            run.found_load(anyway=False)
+        assert run.found_load(anyway=True)["used_by_others"] > 0.05
+    assert "other processes use" in capsys.readouterr().out
+
+
 def test_the_work_is_counted() -> None:
     # Forward, and twice that backward but for the first layer, which has no gradient of its input.
     layers = [126**2 * 32 * 27, 61**2 * 64 * 288, 28**2 * 128 * 576, 28**2 * 128 * 128, 128 * 4]
@@ -72,7 +108,9 @@ def test_the_whole_of_it(
     monkeypatch.setattr(run, "find_spec", lambda name: None)
     monkeypatch.setattr(programs, "MEMORY_AT", (64,))
     monkeypatch.setattr(run, "WHOLE_EPOCH", 64)
-    run.run_bench(64, rounds=1, epochs=2, out=tmp_path / "bench.json")
+    monkeypatch.setattr(run, "answers_measured", lambda: ANSWERS)
+    monkeypatch.setattr(run, "_beside", lambda *_: BESIDE)
+    run.run_bench(64, rounds=1, epochs=2, out=tmp_path / "bench.json", anyway=True)
     content = json.loads((tmp_path / "bench.json").read_text())
     assert content["ratio_vs_pytorch"]["median"] > 0
     assert content["ratio_vs_keras_bf16"] is None
@@ -88,6 +126,42 @@ def test_the_whole_of_it(
     assert again["overhead"]["images_per_s"] != content["overhead"]["images_per_s"]
     assert again["rows"] == content["rows"]
     assert "plain PyTorch" in capsys.readouterr().out
+
+
+BESIDE = {
+    "rows": [
+        {"others": 0, "policy": "as it is", "images_per_s": 900.0, "share": 0.99, "fair": 1.0},
+        {"others": 0, "policy": "threads awake", "images_per_s": 909.0, "share": 1.0, "fair": 1.0},
+        {"others": 1, "policy": "as it is", "images_per_s": 600.0, "share": 0.66, "fair": 0.667},
+        {"others": 1, "policy": "threads awake", "images_per_s": 45.0, "share": 0.05, "fair": 0.667},
+    ],
+    "idle": {"median": 0.99, "min": 0.98, "max": 1.0},
+    "same_bits": True,
+}
+
+
+def test_runs_beside_others_are_a_table() -> None:
+    lines = speeds.beside_lines(BESIDE)
+    assert lines[0] == "| other busy processes | fair share | as it is | threads awake |"
+    assert lines[3] == "| 1 | 67% | 600 images/s (66%) | 45 images/s (5%) |"
+    assert "the same weights, bit by bit" in lines[-1]
+    assert "0.99 times the speed with threads awake (0.98 to 1.00 by round)" in lines[-1]
+    assert "different weights" in speeds.beside_lines(BESIDE | {"same_bits": False})[-1]
+
+
+@pytest.mark.slow
+def test_trainings_beside_others_end_with_the_same_bits(
+    cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = sorted(cells.rglob("*.png"))
+    monkeypatch.setattr(beside, "OTHERS", (0, 1))
+    lay_out(files, [file.parent.name for file in files], 64, tmp_path / "few")
+    found = beside.beside_others(tmp_path / "few", 1, tmp_path)
+    assert found["same_bits"]
+    assert [(row["others"], row["policy"]) for row in found["rows"]] == [
+        (others, policy) for others in (0, 1) for policy in beside.POLICIES
+    ]
+    assert found["rows"][3]["fair"] == round(os.cpu_count() / (os.cpu_count() + 1), 3)
 
 
 ANSWERS = {

@@ -29,6 +29,7 @@ from bloodcell.studies.bench.work import (
 TRAIN = (sys.executable, "-m", "bloodcell.train")
 # Images that memory is shown at, and the side that they are decoded to.
 MEMORY_AT, MEMORY_SIDE = (1_000, 10_000, 100_000), 64
+JOBS = 4  # of a small sweep
 
 
 def output_of(program: str, *words: str) -> Any:
@@ -44,7 +45,7 @@ def output_of(program: str, *words: str) -> Any:
         check=False,
     )
     if done.returncode:
-        raise _failed(program, done.stderr)
+        raise failed(program, done.stderr)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -72,7 +73,7 @@ def epoch_speeds(row: Row, root: Path, images: int, epochs: int, out: Path) -> l
     places = [out / f"{row.name.replace(' ', '_')}_{job}_{time.time_ns()}" for job in range(jobs)]
     started = [
         subprocess.Popen(
-            [*TRAIN, *_training_words(root, epochs, "auto" if row.bf16 else "32-true", place)],
+            [*TRAIN, *_training_words(root, epochs, "auto" if row.bf16 else "32-true"), f"hydra.run.dir='{place}'"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -83,25 +84,34 @@ def epoch_speeds(row: Row, root: Path, images: int, epochs: int, out: Path) -> l
     for job in started:
         _, error = job.communicate()
         if job.returncode:
-            raise _failed("bloodcell.train", error)
+            raise failed("bloodcell.train", error)
     seconds = [[float(line["seconds"]) for line in read_csv(place / "metrics.csv")][1:] for place in places]
     return [sum(images / one for one in together) for together in zip(*seconds, strict=True)]
 
 
 def startup(root: Path, out: Path) -> dict[str, float]:
-    """Time whole commands, in seconds: help, a mistyped key, and a training that stops after one step."""
-    one_step = [*_training_words(root, 1, "auto", out / "startup"), "trainer.max_steps=1"]
+    """Time whole commands, in seconds.
+
+    Returns:
+        Of help, a mistyped key, a training that stops after one step, a sweep of such trainings (of which one job
+        more takes so long), and the same sweep typed again.
+    """
+    step = [*_training_words(root, 1, "auto"), "trainer.max_steps=1"]
+    sweep = [*step, "-m", f"seed={','.join(map(str, range(JOBS)))}", f"hydra.sweep.dir='{out / 'sweep'}'"]
     found = {}
     for name, words, ends in (
         ("help", ["--help"], 0),
         ("config error", ["optim.lrr=1"], 1),
-        ("one step", one_step, 0),
+        ("one step", [*step, f"hydra.run.dir='{out / 'step'}'"], 0),
+        ("a sweep of steps", sweep, 0),
+        (f"{JOBS} finished jobs again", sweep, 0),
     ):
         begun = time.perf_counter()
         done = subprocess.run([*TRAIN, *words], capture_output=True, text=True, check=False)
         found[name] = time.perf_counter() - begun
         if done.returncode != ends:
-            raise _failed(f"start-up, {name}", done.stderr)
+            raise failed(f"start-up, {name}", done.stderr)
+    found["one job more in a sweep"] = (found.pop("a sweep of steps") - found["one step"]) / (JOBS - 1)
     return found
 
 
@@ -129,7 +139,7 @@ def flops() -> int:
     return int(counter.get_total_flops())
 
 
-def _training_words(root: Path, epochs: int, precision: str, out: Path) -> list[str]:
+def _training_words(root: Path, epochs: int, precision: str) -> list[str]:
     """The arguments of this project's own training of the same work."""
     augment = f"{{rotation: {ROTATION}, zoom: {ZOOM}, shift: {SHIFT}, flip: true}}"
     return [
@@ -137,10 +147,11 @@ def _training_words(root: Path, epochs: int, precision: str, out: Path) -> list[
         *(f"data.root='{root}'", f"data.image_size=[{SIZE[0]},{SIZE[1]}]", f"data.batch_size={BATCH}"),
         *(f"data.mean=[{MEAN},{MEAN},{MEAN}]", f"data.std=[{STD},{STD},{STD}]", f"data.augment={augment}"),
         *(f"model.widths=[{','.join(map(str, WIDTHS))}]", f"model.dense={DENSE}", f"optim.lr={LEARNING_RATE}"),
-        *(f"trainer.max_epochs={epochs}", f"trainer.precision={precision}", f"hydra.run.dir='{out}'"),
+        *(f"trainer.max_epochs={epochs}", f"trainer.precision={precision}"),
     ]
 
 
-def _failed(what: str, error: str) -> InputError:
+def failed(what: str, error: str) -> InputError:
+    """Say which program failed, with the last line of what it said."""
     last = (error.strip() or "nothing said").splitlines()[-1]
     return InputError(what, expected="a run to its end", got=last, fix="fix that and type it again")

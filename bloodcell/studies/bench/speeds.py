@@ -62,6 +62,14 @@ def ratio(found: Mapping[str, Sequence[Sequence[float]]], one: str, other: str) 
     return {"median": round(statistics.median(each), 3), "min": round(min(each), 3), "max": round(max(each), 3)}
 
 
+def spread(found: Mapping[str, Sequence[Sequence[float]]], one: str, other: str) -> float:
+    """Compute how far the ratio of two rows differs by round: the width of its middle half over its median."""
+    pairs = zip(found[one], found[other], strict=True)
+    each = [statistics.median(mine) / statistics.median(theirs) for mine, theirs in pairs]
+    low, middle, high = statistics.quantiles(each, n=4, method="inclusive")
+    return (high - low) / middle
+
+
 def speed_rows(
     rows: Sequence[Row], found: Mapping[str, Sequence[Sequence[float]]], ceiling: Mapping[str, float], flops: int
 ) -> list[dict[str, Any]]:
@@ -117,10 +125,34 @@ def bench_table(content: Mapping[str, Any]) -> str:
         f"The ceiling is a large matrix product: {_ceiling(content['ceiling_flops_per_s'])}."
     )
     lines = [table, "", where, *(f"* {line}" for line in _lines_below(content))]
+    if "beside" in content:
+        lines += ["", "Beside other processes:", "", *beside_lines(content["beside"])]
     if "answers" in content:
         lines += ["", "The net of the package answers (`make bench ARGS=--answers`):", ""]
         lines += answer_lines(content["answers"])
     return "\n".join(lines) + "\n"
+
+
+def beside_lines(beside: Mapping[str, Any]) -> list[str]:
+    """Write how fast a training is beside others, in Markdown.
+
+    Args:
+        beside: Of :func:`bloodcell.studies.bench.beside.beside_others`.
+    """
+    policies = list(dict.fromkeys(row["policy"] for row in beside["rows"]))
+    header = ["other busy processes", "fair share", *policies]
+    table = []
+    for others in dict.fromkeys(row["others"] for row in beside["rows"]):
+        these = [row for row in beside["rows"] if row["others"] == others]
+        cells = [f"{row['images_per_s']:.0f} images/s ({row['share']:.0%})" for row in these]
+        table.append([str(others), f"{these[0]['fair']:.0%}", *cells])
+    ends = "the same weights, bit by bit" if beside["same_bits"] else "different weights"
+    return [
+        *markdown_table(header, table, numbers_from=1).splitlines(),
+        "",
+        f"Small CNN, 64x64; in brackets: share of the speed alone with threads awake. All trainings ended with {ends}. "
+        f"On an idle machine, {_ratio(beside['idle'], 'the speed with threads awake')}.",
+    ]
 
 
 def answer_lines(answers: Mapping[str, Any]) -> list[str]:
@@ -168,12 +200,16 @@ def _ratio(one: Mapping[str, float], what: str) -> str:
 
 def _lines_below(content: Mapping[str, Any]) -> list[str]:
     beside, pipe = content["overhead"], content["pipeline"]
-    named = (("ratio_vs_pytorch", "plain PyTorch"), ("ratio_vs_keras_bf16", "Keras mixed_bfloat16"))
+    named = (
+        ("ratio_vs_pytorch", "plain PyTorch"),
+        ("ratio_vs_keras_bf16", "Keras mixed_bfloat16"),
+        ("ratio_vs_keras_float32", "Keras in float32, itself in float32"),
+    )
     bare = f"a bare loop of the same step, on an epoch of {beside['images']:,} images"
     waits = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in content["startup_seconds"].items())
     private = content["private_memory_bytes"].items()
     return [
-        *(_ratio(content[name], label) for name, label in named if content[name]),
+        *(_ratio(content[name], label) for name, label in named if content.get(name)),
         _ratio(beside["ratio"], bare),
         f"two jobs side by side do {_ratio(content['ratio_side_by_side'], 'the work of one alone')}",
         f"pixels: decoded into the cache at {pipe['fill_images_per_s']:,.0f} images/s, mapped again in "
