@@ -1,8 +1,10 @@
 """Show every run below a folder, by setting or each, and compare them: ``python -m bloodcell.runs [DIR ...]``."""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -31,6 +33,7 @@ by a test metric unless you ask; choose by validation, then read the test.
   python -m bloodcell.runs runs/lr-sweep --each --where state=failed
   python -m bloodcell.runs runs --where data.source=blood_cells --where 'val/balanced_acc>0.8'
   python -m bloodcell.runs runs/lr-sweep --compare optim.lr=0.002    that setting against every other
+  python -m bloodcell.runs runs/precision --compare --metric test/balanced_acc --margin 0.02    are they as good?
   python -m bloodcell.runs runs/lr-sweep --compare --html runs/lr.html
   python -m bloodcell.runs runs/lr-sweep --latex table.tex
   python -m bloodcell.runs runs/train/A --pdf figures
@@ -71,7 +74,9 @@ def _show_table(everything: Sequence[Run], args: argparse.Namespace) -> None:
     tables = [each if args.each else settings_sheet(settings, metrics, order)]
     if args.compare is not None:
         compared = next(iter([*args.metric, *metrics]), "")
-        tables.append(pairs_sheet(paired_comparisons(settings, compared, args.compare), settings, compared))
+        tables.append(
+            pairs_sheet(paired_comparisons(settings, compared, args.compare), settings, compared, args.margin)
+        )
     for sheet in tables:
         print_sheet(sheet)
     if args.csv:
@@ -127,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="test that setting against the others; alone: all pairs",
     )
+    add("--margin", type=_margin, metavar="M", help="with --compare: test too whether the difference is below M")
     add("--diff", nargs=2, metavar=("RUN_A", "RUN_B"), type=Path, help="two runs side by side, and nothing else")
     add("--csv", metavar="FILE", type=Path, help="write the table with every digit")
     add("--markdown", metavar="FILE", type=Path, help="write the tables as Markdown")
@@ -136,6 +142,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--save", metavar="OUT", type=Path, help="write evidence to commit, such as results/readings")
     add("--readme", action="store_true", help="rewrite the tables of README.md and results/README.md, and nothing else")
     return parser
+
+
+def _margin(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
 
 
 def _joined(args: Sequence[str]) -> list[str]:

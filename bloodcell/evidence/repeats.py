@@ -19,6 +19,7 @@ class Mean(NamedTuple):
             one, or because all are equal.
         p: Two-sided p-value of a mean of 0; ``None`` where there is no interval.
         repeats: How many there are: seeds, or folds.
+        error: Standard error of the mean; ``None`` where there is no interval.
     """
 
     value: float
@@ -26,6 +27,7 @@ class Mean(NamedTuple):
     interval: tuple[float, float] | None
     p: float | None
     repeats: int
+    error: float | None = None
 
 
 def over_seeds(values: Floats, confidence: float = 0.95) -> Mean:
@@ -72,6 +74,40 @@ def over_folds(by_fold: Sequence[Floats], folds: int, trained_share: float = 1.0
     return _student(means, 1 / max(len(means), 1) + 1 / (trained_share * (folds - 1)), confidence)
 
 
+def equivalence(difference: Mean, margin: float) -> float:
+    """Test whether a mean difference is smaller than a margin, by two one-sided t tests (Schuirmann 1987).
+
+    Args:
+        difference: Of paired repeats, with an ``error``.
+        margin: The largest difference that does not matter, above 0.
+
+    Returns:
+        The p-value: if it is below 0.05, the difference lies within the margin either way.
+    """
+    from scipy.stats import t
+
+    assert difference.error is not None
+    above, below = ((difference.value + side * margin) / difference.error for side in (1, -1))
+    return float(max(t.sf(above, difference.repeats - 1), t.cdf(below, difference.repeats - 1)))
+
+
+def smallest_found(difference: Mean, power: float = 0.8) -> float:
+    """Compute the smallest true difference that a comparison with so much spread finds at the 5 % level.
+
+    Args:
+        difference: Of paired repeats, with an ``error``.
+        power: How often it is to be found, 0 to 1.
+
+    Returns:
+        The difference, above 0, by the noncentral t distribution.
+    """
+    from statsmodels.stats.power import TTestPower
+
+    assert difference.error is not None
+    effect = TTestPower().solve_power(nobs=difference.repeats, alpha=0.05, power=power)
+    return float(effect) * difference.error * float(np.sqrt(difference.repeats))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust the p-values of several comparisons so that any false positive among them has its level (Holm 1979).
 
@@ -105,4 +141,4 @@ def _student(values: Floats, variance_of_mean: float, confidence: float) -> Mean
         return Mean(mean, 0.0, None, None, count)
     error = sd * float(np.sqrt(variance_of_mean))
     half = float(t.ppf((1 + confidence) / 2, count - 1)) * error
-    return Mean(mean, sd, (mean - half, mean + half), float(2 * t.sf(abs(mean) / error, count - 1)), count)
+    return Mean(mean, sd, (mean - half, mean + half), float(2 * t.sf(abs(mean) / error, count - 1)), count, error)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bloodcell.common.console import counted, duration
-from bloodcell.evidence.repeats import Mean
+from bloodcell.evidence.repeats import Mean, equivalence, smallest_found
 from bloodcell.tracking.pairs import Pair
 from bloodcell.tracking.query import Order, is_test
 from bloodcell.tracking.reader import Run
@@ -109,13 +109,14 @@ def runs_sheet(runs: Sequence[Run], metrics: Sequence[str], order: Order | None 
     )
 
 
-def pairs_sheet(pairs: Sequence[Pair], settings: Sequence[Setting], metric: str) -> Sheet:
+def pairs_sheet(pairs: Sequence[Pair], settings: Sequence[Setting], metric: str, margin: float | None = None) -> Sheet:
     """Make a row per comparison; those that cannot be tested are below, in words.
 
     Args:
         pairs: From ``pairs.paired_comparisons``.
         settings: What their numbers mean.
         metric: What was compared.
+        margin: The largest difference that does not matter, to test whether settings are equivalent; ``None`` not to.
 
     Returns:
         The table.
@@ -128,12 +129,15 @@ def pairs_sheet(pairs: Sequence[Pair], settings: Sequence[Setting], metric: str)
         low, high = mean.interval
         unit = "folds" if pair.folds else "seeds"
         first = [*_names(pair, settings), f"{mean.value:+.4f}\n{low:+.4f} to {high:+.4f}"]
-        rows.append([*first, f"{mean.p:.3g}", f"{pair.p:.3g}", f"{mean.repeats} {unit}"])
-    header = ["setting", "minus", "difference", "p", "p (Holm)", "over"]
+        same = [] if margin is None else [f"{equivalence(mean, margin):.3g}"]
+        over = f"{mean.repeats} {unit}\nfind {smallest_found(mean):.2g}"
+        rows.append([*first, f"{mean.p:.3g}", f"{pair.p:.3g}", *same, over])
+    same = [] if margin is None else [f"p (±{margin:g})"]
+    header = ["setting", "minus", "difference", "p", "p (Holm)", *same, "over"]
     warning = (
         [f"{metric} is a test metric: it says how good a setting is, and chooses none."] if is_test(metric) else []
     )
-    return Sheet(f"{metric}, compared", header, rows, 0, [*_of_tests(pairs), *warning, *_untested(pairs)])
+    return Sheet(f"{metric}, compared", header, rows, 0, [*_of_tests(pairs, margin), *warning, *_untested(pairs)])
 
 
 def _names(pair: Pair, settings: Sequence[Setting]) -> list[str]:
@@ -282,13 +286,21 @@ def _of_repeats(settings: Sequence[Setting], metrics: Sequence[str]) -> list[str
     return lines
 
 
-def _of_tests(pairs: Sequence[Pair]) -> list[str]:
+def _of_tests(pairs: Sequence[Pair], margin: float | None) -> list[str]:
     """What the tests are, and what they leave out."""
     tested = [pair for pair in pairs if pair.p is not None]
     if not tested:
         return []
     number = counted(len(tested), "comparison")
-    lines = [f"difference: with its 95 % interval; p is two-sided, p (Holm) allows for the {number} shown."]
+    lines = [
+        f"difference: with its 95 % interval; p is two-sided, p (Holm) allows for the {number} shown; find: the "
+        "smallest true difference that so many repeats find with a probability of 0.8."
+    ]
+    if margin is not None:
+        lines.append(
+            f"p (±{margin:g}): of two one-sided t tests (Schuirmann 1987); below 0.05, the true difference lies within "
+            f"{margin:g} either way."
+        )
     if any(not pair.folds for pair in tested):
         lines.append("over seeds: paired t on the seeds that both have, on one split; another split is left out.")
     if any(pair.folds for pair in tested):

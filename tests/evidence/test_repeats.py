@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import ttost_paired
 
 from bloodcell.data.cuts import VALIDATION_FOLDS
-from bloodcell.evidence.repeats import holm, over_folds, over_seeds
+from bloodcell.evidence.repeats import equivalence, holm, over_folds, over_seeds, smallest_found
 from bloodcell.tracking.settings import TRAINED_SHARE
 
 
@@ -31,6 +32,23 @@ def test_over_seeds_of_differences_is_the_paired_t_test() -> None:
     assert found.interval == pytest.approx(tuple(wanted.confidence_interval()))
 
 
+def test_equivalence_is_the_two_one_sided_tests_of_statsmodels() -> None:
+    rng = np.random.default_rng(2)
+    one = rng.normal(0.8, 0.02, 12)
+    other = one + rng.normal(0.003, 0.01, 12)
+    for margin in (0.001, 0.01, 0.03):
+        wanted = ttost_paired(one, other, -margin, margin)[0]
+        assert equivalence(over_seeds(one - other), margin) == pytest.approx(wanted)
+
+
+def test_the_smallest_difference_that_is_found_is_found_four_times_in_five() -> None:
+    rng = np.random.default_rng(3)
+    found = over_seeds(rng.normal(0.0, 0.02, 6))
+    smallest = smallest_found(found)
+    drawn = rng.normal(smallest, found.error * np.sqrt(6), (20_000, 6))
+    assert (stats.ttest_1samp(drawn, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.01)
+
+
 def test_over_folds_by_hand() -> None:
     # Fold means 0.8, 0.9, 0.7, 0.8 (the first of two seeds): mean 0.8, s^2 = 0.02 / 3. Four folds of four:
     # variance of the mean s^2 (1/4 + 1/3) = 0.0038889, its root 0.0623610; t(0.975; 3) = 3.1824463.
@@ -53,7 +71,7 @@ def test_a_p_over_folds_is_that_of_the_corrected_statistic() -> None:
 
 
 def test_what_does_not_vary_has_no_interval() -> None:
-    assert over_seeds(np.array([0.8])) == (0.8, None, None, None, 1)
+    assert over_seeds(np.array([0.8])) == (0.8, None, None, None, 1, None)
     same = over_seeds(np.array([0.1 + 0.2, 0.3, 0.3]))
     assert same.sd == 0
     assert same.interval is None

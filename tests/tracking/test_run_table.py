@@ -17,6 +17,7 @@ import yaml
 from filelock import FileLock
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import ttost_paired
 
 from bloodcell.evidence.pages import latex_table
 from bloodcell.runs import main, print_runs, read_runs
@@ -227,6 +228,11 @@ def test_settings_are_compared_on_the_seeds_that_both_have(runs: Command, make: 
     assert "not every setting has the same seeds done" in shown
     assert "one seed in common, and a test takes two" in " ".join(shown.split())
     assert "the 3 comparisons shown" in shown
+    assert "find 0.0" in shown
+    assert "p (±" not in shown
+    same = ttost_paired(np.array(values[0.1][:3]), np.array(values[0.2][:3]), -0.06, 0.06)[0]
+    line = next(line for line in runs("--compare", "--margin", "0.06").split("\n") if "+0.0400" in line)
+    assert f" {same:.3g} " in line
     against = runs("--compare", "optim.lr=2e-1")
     assert "the 2 comparisons shown" in against
     assert f"{np.mean(np.subtract(values[0.2], values[0.3])):+.4f}" in against
