@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from bloodcell.prediction.predictor import View
 
 HELP = """Answers for every picture (see python -m bloodcell.predict), then counts: each class with its share and the
-95 % interval that a sample of so many cells leaves (nine of a hundred may be five to sixteen). Doubtful cells are not
-among them. The intervals leave out that a net errs: its card says how often (bloodcell/nets/cells.json).
+95 % interval that a sample of so many cells leaves (nine of a hundred may be five to sixteen). Cells unlike the learnt
+ones are not among them; those that could be of other classes too are, and are said. The intervals leave out that a net
+errs: its card says how often (bloodcell/nets/cells.json).
 
   python -m bloodcell.count slides/                          count.csv, count.json and count.html
   python -m bloodcell.count a.zip --out results/a.csv        likewise, with other names

@@ -14,7 +14,7 @@ from bloodcell.evidence.intervals import Estimate
 from bloodcell.evidence.scores import score
 from bloodcell.prediction.answers_file import AnswersFile, table_rows
 from bloodcell.prediction.inputs import STDIN, check_words, find_pictures
-from bloodcell.prediction.predictor import BATCH, UNREADABLE, CellAnswer, Predictor, View
+from bloodcell.prediction.predictor import BATCH, UNLIKE, UNREADABLE, CellAnswer, Predictor, View
 
 
 @dataclass
@@ -96,7 +96,7 @@ def outcome_of(path: Path, predictor: Predictor) -> Outcome:
         found.classes[row["class"]] += 1
         found.learnt += bool(row["learnt"])
         if row["reason"]:
-            found.doubtful["unlike" if row["reason"].startswith("unlike") else "undecided"] += 1
+            found.doubtful["unlike" if row["reason"] == UNLIKE else "undecided"] += 1
         labelled.add(row)
     found.evaluation = labelled.evaluation()
     return found

@@ -13,9 +13,10 @@ from bloodcell.data.crops.cut import crop_cell
 from bloodcell.evidence.pages import STYLE, data_uri
 from bloodcell.prediction.answers_file import as_found
 from bloodcell.prediction.inputs import opened_picture, picture_named
+from bloodcell.prediction.predictor import UNLIKE
 
 TEMPLATE = Path(__file__).with_name("count.html.j2")
-SHOWN = 24  # cells of a class, and as many doubtful ones
+SHOWN = 24  # cells of a class, and as many of each kind of doubt
 SIDE = 96  # of the picture of a cell, in pixels
 AROUND = 1.4  # side of what is shown, as a share of the longer side of the cell's box
 
@@ -46,14 +47,15 @@ def pick_cells(rows: Iterable[Mapping[str, str]], classes: Sequence[str]) -> dic
         classes: Of the net.
 
     Returns:
-        At most ``SHOWN`` rows of each class without a doubt, and under ``""`` of those with one.
+        At most ``SHOWN`` rows of each class without a doubt, of those that are ``undecided``, and of those ``unlike``
+        the learnt cells.
     """
-    kept: dict[str, list[Mapping[str, str]]] = {name: [] for name in (*classes, "")}
+    kept: dict[str, list[Mapping[str, str]]] = {name: [] for name in (*classes, "undecided", "unlike")}
     seen, step = dict.fromkeys(kept, 0), dict.fromkeys(kept, 1)
     for row in rows:
         if not row["class"]:
             continue
-        kind = "" if row["reason"] else row["class"]
+        kind = row["class"] if not row["reason"] else "unlike" if row["reason"] == UNLIKE else "undecided"
         if seen[kind] % step[kind] == 0:
             kept[kind].append(row)
         seen[kind] += 1

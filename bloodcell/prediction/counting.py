@@ -8,6 +8,7 @@ from rich.table import Table
 
 from bloodcell.common.console import number_table
 from bloodcell.evidence.intervals import wilson
+from bloodcell.prediction.predictor import UNLIKE
 
 
 def differential(rows: Iterable[Mapping[str, str]], classes: Sequence[str]) -> dict[str, Any]:
@@ -18,30 +19,35 @@ def differential(rows: Iterable[Mapping[str, str]], classes: Sequence[str]) -> d
         classes: Of the net.
 
     Returns:
-        ``cells``, those without a doubt; of each class its count, its share of them and the 95 % interval of that
-        (Wilson): what a sample of so many cells leaves open, even if every answer were right. And ``doubtful``, apart,
-        by the class that they were called.
+        ``cells``, those like the learnt ones; of each class its count, its share of them and the 95 % interval of that
+        (Wilson): what a sample of so many cells leaves open, even if every answer were right. Those that could be of
+        other classes too are counted, as ``undecided`` once more: without them the classes that are easy to tell would
+        seem to be common. And ``unlike`` the learnt cells, apart, by the class that they were called.
     """
-    sure, doubtful = Counter[str](), Counter[str]()
+    counted, undecided, unlike = Counter[str](), Counter[str](), Counter[str]()
     for row in rows:
         if row["class"]:
-            (doubtful if row["reason"] else sure)[row["class"]] += 1
-    cells = sure.total()
-    shares = {name: [sure[name] / cells, *wilson(sure[name], cells)] if cells else None for name in classes}
+            (unlike if row["reason"] == UNLIKE else counted)[row["class"]] += 1
+            undecided[row["class"]] += bool(row["reason"]) and row["reason"] != UNLIKE
+    cells = counted.total()
+    shares = {name: [counted[name] / cells, *wilson(counted[name], cells)] if cells else None for name in classes}
     return {
         "cells": cells,
-        "classes": {name: {"count": sure[name], "share": shares[name]} for name in classes},
-        "doubtful": {name: doubtful[name] for name in classes},
+        "classes": {
+            name: {"count": counted[name], "share": shares[name], "undecided": undecided[name]} for name in classes
+        },
+        "unlike": {name: unlike[name] for name in classes},
     }
 
 
 def differential_table(found: Mapping[str, Any]) -> Table:
     """Write a differential for the terminal."""
     table = number_table(
-        f"{found['cells']:,} cells without a doubt", ["", "cells", "share", "95 % interval", "doubtful"]
+        f"{found['cells']:,} cells like the learnt ones",
+        ["", "cells", "share", "95 % interval", "undecided", "unlike"],
     )
     for name, one in found["classes"].items():
         share = one["share"]
         texts = ["", ""] if share is None else [f"{share[0]:.1%}", f"{share[1]:.1%} to {share[2]:.1%}"]
-        table.add_row(name, f"{one['count']:,}", *texts, f"{found['doubtful'][name]:,}")
+        table.add_row(name, f"{one['count']:,}", *texts, f"{one['undecided']:,}", f"{found['unlike'][name]:,}")
     return table

@@ -34,7 +34,7 @@ from bloodcell.training.trained import TrainedNet
 SHIPPED = PACKAGE / "nets" / "cells.safetensors"
 # Pictures that are decoded before the net answers: keeps all threads busy and takes little memory.
 BATCH = 64
-UNREADABLE = "cannot be read: "
+UNREADABLE, UNLIKE = "cannot be read: ", "unlike the learnt cells"
 
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -225,7 +225,7 @@ class Predictor:
 def _why(doubt: float | None, left: Sequence[int] | None, possible: Sequence[str]) -> str:
     """Say why an answer is not to be trusted; ``""`` where nothing speaks against it."""
     if doubt is not None and doubt > 1:
-        return "unlike the learnt cells"
+        return UNLIKE
     if left is None or len(left) == 1:
         return ""
     return f"could be {' or '.join(possible)}" if left else "no class is probable enough"

@@ -25,9 +25,9 @@ def test_the_cells_of_a_folder_are_counted(
         main()
     found = read_json(Path("count.json"))
     assert ended.value.code == 0
-    assert found["cells"] + sum(found["doubtful"].values()) == 24
+    assert found["cells"] + sum(found["unlike"].values()) == 24
     assert sum(one["count"] for one in found["classes"].values()) == found["cells"]
-    assert "cells without a doubt" in capsys.readouterr().out
+    assert "cells like the learnt ones" in capsys.readouterr().out
     page = Path("count.html").read_text()
     assert page.count("data:image/jpeg") == 24
     assert "default-src 'none'" in page
@@ -70,15 +70,20 @@ def test_the_table_is_no_page(net: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert "--out count.html: expected a name for the table" in capsys.readouterr().err
 
 
-def test_nine_of_a_hundred_are_five_to_sixteen_and_doubtful_cells_are_apart() -> None:
-    rows = [{"class": name, "reason": ""} for name in [CLASSES[0]] * 9 + [CLASSES[1]] * 91]
+def test_nine_of_a_hundred_are_five_to_sixteen_and_what_is_unlike_the_learnt_is_apart() -> None:
+    rows = [{"class": name, "reason": ""} for name in [CLASSES[0]] * 7 + [CLASSES[1]] * 91]
+    rows += [
+        {"class": CLASSES[0], "reason": "could be A or B"},
+        {"class": CLASSES[0], "reason": "no class is probable"},
+    ]
     rows += [{"class": CLASSES[0], "reason": "unlike the learnt cells"}, {"class": "", "reason": "cannot be read: x"}]
     found = differential(rows, CLASSES)
     assert found["cells"] == 100
     assert found["classes"][CLASSES[0]]["share"] == pytest.approx([0.09, 0.048, 0.162], abs=5e-4)
     assert found["classes"][CLASSES[2]]["count"] == 0
-    assert found["doubtful"] == {CLASSES[0]: 1, CLASSES[1]: 0, CLASSES[2]: 0}
+    assert [found["classes"][name]["undecided"] for name in CLASSES] == [2, 0, 0]
+    assert found["unlike"] == {CLASSES[0]: 1, CLASSES[1]: 0, CLASSES[2]: 0}
 
 
 def test_nothing_to_count_has_no_shares() -> None:
-    assert differential([], CLASSES)["classes"][CLASSES[0]] == {"count": 0, "share": None}
+    assert differential([], CLASSES)["classes"][CLASSES[0]] == {"count": 0, "share": None, "undecided": 0}

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 import bloodcell
+from bloodcell.common.env import RESULTS
+from bloodcell.common.files import read_json
 from bloodcell.prediction.predictor import SHIPPED, Predictor
 from bloodcell.studies.doubt.strange import made_pictures
+from bloodcell.studies.net.card import card_text
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +29,25 @@ def test_it_is_small_and_its_card_says_what_was_measured(shipped: Predictor) -> 
     assert {f"recall/{name}" for name in shipped.classes} <= about["metrics"].keys()
     assert json.loads(SHIPPED.with_suffix(".json").read_text())["about"] == about
     assert shipped.trained.seen is not None
+
+
+def test_its_card_says_what_is_doubted_and_that_other_laboratories_are(shipped: Predictor) -> None:
+    doubt = shipped.trained.card.about["doubt"]
+    alarms, measured = doubt["held-out cells flagged"], doubt["measured"]
+    assert alarms[1] < doubt["false_alarms"] < alarms[2]
+    for name in ("text pages", "noise", "flat colour", "everyday pictures"):
+        share, low, high = measured[name]["flagged"]
+        assert 0.99 <= share <= high, name
+        assert low < measured[name]["auroc"][0], name
+    assert len([name for name in measured if name.startswith("PBC ")]) == 8
+    assert measured == {
+        name: {"pictures": one["pictures"], "flagged": one["flagged"], "auroc": one["auroc, fifth neighbour"]}
+        | ({"right": one["right"]} if "right" in one else {})
+        for name, one in read_json(RESULTS / "doubt" / "doubt.json")["sets"].items()
+    }
+    said = card_text(SHIPPED.with_suffix(".json"))
+    assert "refuses to answer there" in said
+    assert "18 field groups of the rarest class allow no more than 94%" in said
 
 
 def test_it_doubts_text_noise_and_flat_colour(shipped: Predictor) -> None:

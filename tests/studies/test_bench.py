@@ -194,7 +194,7 @@ def test_how_fast_a_net_answers_is_a_table() -> None:
 def test_answers_are_timed(cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxscript")
     files = sorted(cells.rglob("*.png"))
-    for name, value in (("MEMORY_AT", (4, 40)), ("CROPS", 4), ("CALLS", 1)):
+    for name, value in (("RATE_AT", (4, 40)), ("MEMORY_AT", (4, 40)), ("CROPS", 4), ("CALLS", 1)):
         monkeypatch.setattr(answers, name, value)
     found = answers.answer_speeds(files, files[:3])
     assert {one["program"] for one in found["latency_ms"]} == {"PyTorch", "torch.export", "ONNX Runtime"}

@@ -65,7 +65,7 @@ def _parts(path: Path, content: Mapping[str, Any], about: Mapping[str, Any]) -> 
         + ", ".join(f"{name} {metrics[key]:.3f}" for key, name in CALIBRATION.items())
         + (" (each fold at the temperature of the others)." if of_folds else "."),
         "## When it doubts",
-        _doubt(content, about["doubt"]),
+        _doubt(content, about["doubt"], metrics),
         "## What it has learnt",
         f"{data['source']}, protocol {data['protocol']}, fingerprint `{data['fingerprint']}`.",
         learnt,
@@ -93,7 +93,7 @@ def _metrics_table(metrics: Mapping[str, Any]) -> str:
     return markdown_table(["", "held out", "95 % interval", "field groups"], rows, 1)
 
 
-def _doubt(content: Mapping[str, Any], doubt: Mapping[str, Any]) -> str:
+def _doubt(content: Mapping[str, Any], doubt: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     limits: Sequence[float | None] | None = content["limits"]
     parts = [
         f"A picture is called unlike the learnt cells where it lies farther from them than all but "
@@ -107,8 +107,10 @@ def _doubt(content: Mapping[str, Any], doubt: Mapping[str, Any]) -> str:
         [name.lower(), "in every set: too few field groups" if limit is None else f"{limit:.3f}"]
         for name, limit in zip(content["classes"], limits, strict=True)
     ]
+    rarest = min(one[3] for name, one in metrics.items() if name.startswith("recall/"))
     parts += [
-        f"Prediction sets hold the true class of a cell of each class {doubt['sets']:.0%} of the time.",
+        f"Prediction sets hold the true class of a cell of each class {doubt['sets']:.0%} of the time. "
+        f"{rarest} field groups of the rarest class allow no more than {100 * rarest // (rarest + 1)}%.",
         markdown_table(["class", "least probability that keeps it in a set"], rows, 1),
     ]
     return "\n\n".join(parts)
