@@ -39,7 +39,6 @@ def evaluate(
     from bloodcell.data.describe import describe
     from bloodcell.data.splits import Split
     from bloodcell.tracking.manifest import manifest
-    from bloodcell.tracking.status import check_within
     from bloodcell.training.artefacts import write_artefacts
     from bloodcell.training.assemble import make_classifier, make_data, quiet
     from bloodcell.training.checks import check_clean, check_trained_on, trained_classes
@@ -50,7 +49,7 @@ def evaluate(
     from bloodcell.training.sharing import ShareProcessor
 
     quiet()
-    check_within(run_dir, run_dir / "evaluations")
+    out = new_place(run_dir)
     cfg = read_config(run_dir, overrides)
     path = find_checkpoint(run_dir, checkpoint or cfg.report or "last")
     L.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -67,7 +66,6 @@ def evaluate(
         about = replace(describe(data, about.seen, training=False), caveat="; ".join(filter(None, [changed, caveat])))
     print_data(about)
     classifier = make_classifier(cfg, data)
-    out = run_dir / "evaluations" / datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S_%f")
     collector = Collector()
     trainer = L.Trainer(
         accelerator=cfg.trainer.accelerator,
@@ -83,6 +81,18 @@ def evaluate(
     write_artefacts(out, result, data, about)
     show(result, data, about, out)
     return result.metrics
+
+
+def new_place(run_dir: Path) -> Path:
+    """Name the folder of an evaluation, and remove what killed processes were writing in earlier ones."""
+    from bloodcell.common.files import HALF, remove_left
+    from bloodcell.tracking.status import check_within
+
+    folder = run_dir / "evaluations"
+    check_within(run_dir, folder)
+    for left in folder.glob(f"*/**/.*.{HALF}"):
+        remove_left(left)
+    return folder / datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S_%f")
 
 
 def others_than_before(run_dir: Path, overrides: list[str], fingerprint: str) -> str:

@@ -1,6 +1,7 @@
 """Tiny data for tests, and what a run says of itself."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,22 @@ def metrics_of(run_dir: Path) -> dict[str, Any]:
     """``metrics.json`` of a run."""
     content: dict[str, Any] = json.loads((run_dir / "metrics.json").read_text())
     return content
+
+
+def lasting(run: Path) -> dict[str, object]:
+    """What a run leaves but times."""
+    rows = [row.split(",") for row in (run / "metrics.csv").read_text().splitlines()]
+    timed = rows[0].index("seconds")
+    return {
+        "rows": [row[:timed] + row[timed + 1 :] for row in rows],
+        "metrics": metrics_of(run),
+        **{name: (run / name).read_bytes() for name in ("predictions.csv", "figures/loss.png", "figures/accuracy.png")},
+    }
+
+
+def timeless(path: Path) -> bytes:
+    """A file without the moments in it."""
+    return re.sub(rb"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d", b"", path.read_bytes())
 
 
 def weights(run: Path, which: str = "last") -> dict[str, torch.Tensor]:

@@ -1,10 +1,13 @@
 """InputError: something the user can fix, printed as one line. Pruned and Diverged: a training that ended early."""
 
+import errno
 import math
 import sys
 from collections.abc import Iterable
 from typing import Any
 
+NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+NO_MEMORY = ("can't allocate memory", "out of memory", "can't start new thread")  # torch, CUDA, Python
 Rule = tuple[str, object, bool, str]  # a key, its value, whether that is good, what is expected
 
 
@@ -59,6 +62,25 @@ def is_number(value: object, least: float = -math.inf, most: float = math.inf) -
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) <= sys.float_info.max and least <= value <= most  # a whole number may be larger than any float
+
+
+def limit_of(error: BaseException) -> InputError | None:
+    """Say in one line what the machine lacks: room, memory, open files, a right; ``None`` if it is something else."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.EMFILE, errno.ENFILE):
+        return InputError(
+            "this machine", expected="more open files", got=str(error), fix="allow them by ulimit -n 4096"
+        )
+    lacks_memory = isinstance(error, MemoryError) or number == errno.ENOMEM
+    if lacks_memory or (isinstance(error, RuntimeError) and any(word in str(error) for word in NO_MEMORY)):
+        fix = "free some, or take smaller images (data.image_size) or fewer at once (data.batch_size)"
+        said = str(error).split("\n", 1)[0][:150] or type(error).__name__
+        return InputError("this machine", expected="more memory", got=said, fix=fix)
+    if isinstance(error, OSError) and number in NO_PLACE:
+        where = str(error.filename or "this machine")
+        got = error.strerror or type(error).__name__
+        return InputError(where, expected="a place to write to", got=got, fix="make room, or name another place")
+    return None
 
 
 class Pruned(Exception):  # noqa: N818 (an early stop, not an error)

@@ -1,6 +1,7 @@
 """Small files: written so that a reader sees the old or the new content, never a part; read within bounds."""
 
 import csv
+import fcntl
 import json
 import math
 import os
@@ -18,6 +19,7 @@ from bloodcell.common.errors import InputError
 # What is read may come from anybody. No file of a run is a tenth as large, none but a table has long values.
 JSON_BYTES, YAML_BYTES, CSV_BYTES = 4_000_000, 1_000_000, 64_000_000
 YAML_NODES, YAML_DEPTH, YAML_LETTERS = 20_000, 32, 20_000
+HALF = "halfdone"  # how the name of a file ends that is being written
 # libyaml where PyYAML was built with it: ten times as fast. A safe loader, both of them.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -33,18 +35,61 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         A file that is open for writing bytes. If the block raises, nothing is left of it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, beside = _beside(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(os.dup(handle), "wb") as file:
             yield file
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        beside.chmod(0o644)
+        beside.replace(path)
     except BaseException as error:
-        Path(name).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         if isinstance(error, IsADirectoryError):
             fix = "move the folder elsewhere"
             raise InputError(str(path), expected="a place for a file", got="a folder", fix=fix) from error
         raise
+    finally:
+        os.close(handle)  # not before: it holds the name
+
+
+def _beside(path: Path) -> tuple[int, Path]:
+    """Open a file beside the place of another: what a killed process left of it goes; other processes keep theirs."""
+    name = path.with_name(f".{path.name}.{HALF}")
+    try:
+        remove_left(name)
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        if held(handle, name):
+            return handle, name
+        os.close(handle)
+        name.unlink(missing_ok=True)
+    except OSError:  # another process is at it, or the file system has no locks
+        pass
+    handle, own = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    return handle, Path(own)
+
+
+def remove_left(name: Path) -> None:
+    """Remove what a killed process was writing under a name, if it is there and no process is writing it."""
+    try:
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return
+    try:
+        if held(handle, name):
+            name.unlink()
+    finally:
+        os.close(handle)
+
+
+def held(handle: int, path: Path) -> bool:
+    """Lock an open file until it is closed, and tell whether this worked and it still is the one of that name.
+
+    The system lets go of it when the process ends, however it ends.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(handle), path.lstat())
+    except OSError:
+        return False
 
 
 def write_text(path: Path, text: str) -> None:

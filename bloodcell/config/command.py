@@ -12,10 +12,10 @@ from typing import NoReturn
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import InputError, limit_of
 from bloodcell.config.messages import hydra_line
 
-TERMINATED = 128 + signal.SIGTERM  # as a shell counts it
+TERMINATED, INTERRUPTED = 128 + signal.SIGTERM, 128 + signal.SIGINT  # as a shell counts them
 
 
 def run_command(command: Callable[[], object]) -> None:
@@ -39,10 +39,15 @@ def run_command(command: Callable[[], object]) -> None:
         fail(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None  # as a shell counts it: 128 and the number of the signal
+        raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:  # what reads the output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
+    except (OSError, MemoryError, RuntimeError) as error:
+        limit = limit_of(error)
+        if limit is None:
+            raise
+        fail(limit)
     except ValueError as error:
         if "Config group override" not in str(error):  # Hydra's one complaint of a user that is no error of its own
             raise

@@ -1,5 +1,6 @@
 """One picture, from a file that anybody may have written, to RGB: shown right, or refused with the reason."""
 
+import errno
 import io
 import os
 import stat
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import InputError, limit_of
 
 # What is opened, whatever a file is called: no format that starts programs (EPS) or reads other files.
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "PPM")
@@ -128,7 +129,13 @@ def decoded(file: BinaryIO) -> Iterator[tuple[Image.Image, str]]:
 
 
 def reason(error: Exception, path: Path) -> str:
-    """Say in a few words why a picture was refused."""
+    """Say in a few words why a picture was refused.
+
+    Raises:
+        InputError: If it is not the picture's fault.
+    """
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE) and (limit := limit_of(error)):
+        raise limit from error
     if isinstance(error, UnidentifiedImageError):  # its own words name an address in memory
         return f"none of the formats that are read ({', '.join(FORMATS)})"
     if type(error) is ValueError:

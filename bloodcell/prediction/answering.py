@@ -56,13 +56,15 @@ def answer_pictures(predictor: Predictor, words: Sequence[str], out: Path, view:
         InputError: If there are no pictures, or the table cannot be written.
     """
     check_words(words)
-    table = AnswersFile(out, predictor.classes, f"{predictor.trained.digest[:16]}-{view}")
     pictures = find_pictures(words)
     total = None if STDIN in words else sum(1 for _ in find_pictures(words))
     if total == 0:
         raise InputError(" ".join(words), expected="pictures", got="none", fix="check the folder")
     try:
-        with progress_bar("pictures") as progress:
+        with (
+            progress_bar("pictures") as progress,
+            AnswersFile(out, predictor.classes, predictor.trained.digest) as table,
+        ):
             task = progress.add_task("answering", total=total)
 
             def counting() -> Iterator[list[CellAnswer]]:
@@ -77,7 +79,7 @@ def answer_pictures(predictor: Predictor, words: Sequence[str], out: Path, view:
                     table.add(waiting)
                     waiting = []
             table.add(waiting)
-        table.finish()
+            table.finish()
     except OSError as error:
         raise InputError(
             str(out), expected="a file that can be written", got=error.strerror or str(error), fix="give another --out"

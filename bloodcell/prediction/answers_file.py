@@ -8,6 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from bloodcell.common.errors import InputError
+from bloodcell.common.files import held
 from bloodcell.prediction.inputs import Picture
 from bloodcell.prediction.predictor import CellAnswer
 
@@ -34,6 +36,7 @@ class AnswersFile:
     """Rows on disk beside their place, until all are there.
 
     Stopped and typed again, what is there is kept: pictures come in the same order, so the first ones are answered.
+    One process at a time writes them.
 
     Args:
         path: Where the table is to be.
@@ -41,9 +44,29 @@ class AnswersFile:
         by: Who answers: what another net has answered, or the same one of another view, is not gone on with.
     """
 
+    file: BinaryIO
+
     def __init__(self, path: Path, classes: Sequence[str], by: str) -> None:
         self.path, self.classes = path, tuple(classes)
         self.part = path.with_name(f".{path.name}.{by}.part")
+
+    def __enter__(self) -> "AnswersFile":
+        """Take up what is there.
+
+        Raises:
+            InputError: If another process is at the same table.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+        self.file = os.fdopen(os.open(self.part, flags, 0o644), "ab")
+        if not held(self.file.fileno(), self.part):
+            self.file.close()
+            fix = "wait, or give another --out"
+            raise InputError(str(self.path), expected="a table for one process", got="a second one", fix=fix)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
 
     def left(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
         """Pass over the pictures that are answered, and cut off what was being written.
@@ -54,10 +77,8 @@ class AnswersFile:
         Returns:
             The rest.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         end, waiting = self._answered(pictures)
-        with self.part.open("ab") as file:
-            file.truncate(end)
+        self.file.truncate(end)
         if not end:
             self._write([header(self.classes)])
         return waiting
@@ -68,18 +89,15 @@ class AnswersFile:
 
     def finish(self) -> None:
         """Put the table in its place."""
-        with self.part.open("rb") as file:
-            os.fsync(file.fileno())
+        os.fsync(self.file.fileno())
         self.part.replace(self.path)
 
     def _write(self, lines: Iterable[Sequence[str]]) -> None:
-        with self.part.open("ab") as file:
-            file.write(_encoded(lines))
+        self.file.write(_encoded(lines))
+        self.file.flush()
 
     def _answered(self, pictures: Iterator[Picture]) -> tuple[int, Iterator[Picture]]:
         """Find where the answers end that are whole and still asked for, and the pictures that are left."""
-        if not self.part.is_file():
-            return 0, pictures
         with self.part.open("rb") as file:
             if file.readline() != _encoded([header(self.classes)]):
                 return 0, pictures

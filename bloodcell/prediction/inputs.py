@@ -6,7 +6,6 @@ import os
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -109,15 +108,19 @@ def _of_path(path: Path) -> Iterator[Picture]:
 
 def _below(folder: Path) -> Iterator[Picture]:
     """Pictures below a folder; links to folders are not followed, as they might lead round in a circle."""
-    with suppress(OSError):  # a folder that cannot be looked into has no pictures
-        for entry in sorted(os.scandir(folder), key=lambda one: one.name):
-            if entry.name.startswith("."):
-                continue
-            path = Path(entry.path)
-            if entry.is_dir(follow_symlinks=False):
-                yield from _below(path)
-            elif path.suffix.lower() in SUFFIXES:
-                yield Picture(path.as_posix(), partial(_read, path))
+    try:
+        entries = sorted(os.scandir(folder), key=lambda one: one.name)
+    except OSError as error:
+        yield Picture(folder.as_posix(), partial(_refuse, f"a folder that cannot be read: {error.strerror}"))
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        path = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _below(path)
+        elif path.suffix.lower() in SUFFIXES:
+            yield Picture(path.as_posix(), partial(_read, path))
 
 
 def _in_zip(path: Path) -> Iterator[Picture]:

@@ -48,7 +48,7 @@ def _watch(ended: threading.Event) -> None:
     while not Launch.jobs:
         if ended.wait(POLL):
             return
-    started = time.time()
+    started, begun = time.time(), time.monotonic()
     waiting = [job for job in Launch.jobs if read_status(job.run_dir)["state"] not in DONE]
     total = len(waiting)
     while not ended.wait(POLL):
@@ -56,7 +56,7 @@ def _watch(ended: threading.Event) -> None:
         waiting = [job for job in waiting if not _ended_since(job.run_dir, started)]
         if len(waiting) < before and waiting:
             gone = total - len(waiting)
-            left = timedelta(seconds=round((time.time() - started) / gone * len(waiting)))
+            left = timedelta(seconds=round((time.monotonic() - begun) / gone * len(waiting)))
             print(f"sweep: {gone} of {total} jobs ended, about {left} left", flush=True)
 
 

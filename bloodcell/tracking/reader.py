@@ -71,7 +71,7 @@ class Run:
             return float(self.manifest["wall_seconds"])
         try:
             began, seen = (datetime.fromisoformat(word) for word in (self.manifest["started"], self.status["time"]))
-            return (seen - began).total_seconds()
+            return max(0.0, (seen - began).total_seconds())  # the clock may have been set back
         except (KeyError, TypeError, ValueError):
             return None
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from bloodcell.common.errors import Diverged, InputError, Pruned
-from bloodcell.config.command import TERMINATED, ended_by_sigterm, fail
+from bloodcell.common.errors import Diverged, InputError, Pruned, limit_of
+from bloodcell.config.command import INTERRUPTED, TERMINATED, ended_by_sigterm, fail
 from bloodcell.tracking.status import DONE, claim, read_status, write_status
 from bloodcell.training.place import (
     check_job_place,
@@ -63,6 +63,8 @@ def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str], *, goes_
                     if isinstance(error, KeyboardInterrupt | SystemExit):
                         word = shlex.quote(f"ckpt_path={run_dir}")
                         print(f"stopped; to go on: python -m bloodcell.train {word}", file=sys.stderr)
+                if limit := limit_of(error):
+                    raise limit from error
                 raise
             finally:
                 release()
@@ -169,16 +171,17 @@ def record_failure(run_dir: Path, error: BaseException, rank: int = 0) -> None:
         return
     interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
     state = "interrupted" if interrupted else "failed"
-    said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+    known = error if isinstance(error, InputError) else limit_of(error)
+    said = str(known) if known else f"{type(error).__name__}: {error}"
     if interrupted:
-        said = "Ctrl-C"  # of which Lightning makes a SystemExit(1)
-        if isinstance(error, SystemExit) and error.code in (None, 0, TERMINATED):
-            said = "SIGTERM"
-            error.code = TERMINATED  # Lightning would have it exit with 0
+        said = "Ctrl-C"
+        if isinstance(error, SystemExit):  # Lightning makes 0 of SIGTERM, 1 of Ctrl-C
+            terminated = error.code in (None, 0, TERMINATED)
+            said, error.code = ("SIGTERM", TERMINATED) if terminated else ("Ctrl-C", INTERRUPTED)
     which = {"process": rank} if rank else {}
     write_status(run_dir, state, **which, error=said, traceback=traceback.format_exc())
     if not interrupted and not rank:  # the log is the first process's
-        log.error("failed: %s", said, exc_info=not isinstance(error, InputError))
+        log.error("failed: %s", said, exc_info=known is None)
 
 
 def release() -> None:

@@ -23,6 +23,7 @@ WRITTEN = re.compile(
     r"|(wandb|mlflow)/.+|mlflow\.db"
 )
 HALF = re.compile(r"\.(?P<name>[^/]+)\.\w{8}")
+FIRST_STATUS = re.compile(r"\.status\.json\.\w{8}")
 
 
 def check_place(cfg: DictConfig, run_dir: Path, ours: bool, *, goes_on: bool) -> None:
@@ -63,7 +64,8 @@ def check_clearable(run_dir: Path) -> None:
     """
     written = WRITTEN if (run_dir / "status.json").is_file() and (run_dir / ".hydra").is_dir() else FIRST
     for name in _files(run_dir):
-        if name not in BEGUN and not _is_of(written, name):
+        # A process that was killed at its first status has not left any, but half of it.
+        if name not in BEGUN and not _is_of(written, name) and not FIRST_STATUS.fullmatch(name):
             raise InputError(
                 str(run_dir),
                 expected="a new directory, or one with a run in it and nothing else",

@@ -15,7 +15,7 @@ import torch
 
 from bloodcell.tracking.status import read_status
 from bloodcell.training.checkpoints import WholeCheckpoints
-from tests.helpers import TINY, metrics_of, same, weights
+from tests.helpers import TINY, lasting, same, weights
 
 Train = Callable[..., Path]
 ROOT = Path(__file__).parent.parent.parent
@@ -33,17 +33,6 @@ def status_of(run: Path) -> dict[str, Any]:
 
 def newest(root: Path) -> Path:
     return max(root.glob("runs/*/*"), key=lambda path: path.stat().st_mtime)
-
-
-def lasting(run: Path) -> dict[str, object]:
-    """What a run leaves but times."""
-    rows = [row.split(",") for row in (run / "metrics.csv").read_text().splitlines()]
-    timed = rows[0].index("seconds")
-    return {
-        "rows": [row[:timed] + row[timed + 1 :] for row in rows],
-        "metrics": metrics_of(run),
-        **{name: (run / name).read_bytes() for name in ("predictions.csv", "figures/loss.png", "figures/accuracy.png")},
-    }
 
 
 @pytest.fixture(scope="module")

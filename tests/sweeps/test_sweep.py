@@ -254,7 +254,7 @@ def test_a_finished_job_that_lost_its_files_is_done_again(train: Train, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 1)])
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_sweep_that_is_told_to_stop_says_what_is_left(cells: Path, tmp_path: Path, name: str, code: int) -> None:
     with sweeping(cells, tmp_path, "seed=0,1", "trainer.max_epochs=400", "test=false") as process:
         deadline = time.monotonic() + 120
