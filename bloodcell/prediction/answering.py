@@ -60,11 +60,9 @@ def answer_pictures(predictor: Predictor, words: Sequence[str], out: Path, view:
     total = None if STDIN in words else sum(1 for _ in find_pictures(words))
     if total == 0:
         raise InputError(" ".join(words), expected="pictures", got="none", fix="check the folder")
+    by = f"{predictor.trained.digest[:16]}-{view}"
     try:
-        with (
-            progress_bar("pictures") as progress,
-            AnswersFile(out, predictor.classes, predictor.trained.digest) as table,
-        ):
+        with progress_bar("pictures") as progress, AnswersFile(out, predictor.classes, by) as table:
             task = progress.add_task("answering", total=total)
 
             def counting() -> Iterator[list[CellAnswer]]:
