@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from bloodcell.prediction.predictor import View
 
 HELP = """Writes --out/NAME.png (the picture, and the map over it with the box of the cell), explained.csv and
-explained.json.
+explained.json; and for TensorBoard the surest answers of each class and, where the pictures are in folders called like
+the classes, the worst mistakes.
 
 With each map come the two numbers that say whether to believe it: the share of the attribution that lies in the box of
 the white cell, against the share of the area that the box has; and how alike the map is to that of the same net with
@@ -32,7 +33,7 @@ def explain(images: list[str], model: Path | None, method: str, out: Path, view:
     chosen = next(one for one in METHODS if one == method)
     for name, value in explain_pictures(load_net(model), images, chosen, out, view).items():
         print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
-    print(f"pictures: {out}")
+    print(f"pictures: {out}; likewise for make tensorboard LOGDIR={out}")
 
 
 def main() -> None:

@@ -102,20 +102,25 @@ def outcome_of(path: Path, predictor: Predictor) -> Outcome:
     return found
 
 
+def class_by_folder(file: str, classes: Sequence[str]) -> str | None:
+    """Give the class that the innermost folder called like one names; ``None`` where none is."""
+    names = {name.casefold(): name for name in classes}
+    parents = (names.get(part.casefold()) for part in reversed(PurePosixPath(file).parts[:-1]))
+    return next((one for one in parents if one is not None), None)
+
+
 class _Labelled:
     """Answers for pictures in folders called like the classes; a million are 50 MB here."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = classes
-        self.folders = {name.casefold(): number for number, name in enumerate(classes)}
         self.labels, self.shares, self.clean = array("h"), array("d"), array("b")
         self.groups: list[str] = []
 
     def add(self, row: dict[str, str]) -> None:
-        parents = (self.folders.get(part.casefold()) for part in reversed(PurePosixPath(row["file"]).parts[:-1]))
-        label = next((one for one in parents if one is not None), None)
-        if label is not None:
-            self.labels.append(label)
+        name = class_by_folder(row["file"], self.classes)
+        if name is not None:
+            self.labels.append(self.classes.index(name))
             self.shares.extend(float(row[f"p_{name}"]) for name in self.classes)
             self.clean.append(not row["learnt"])
             self.groups.append(row["group"] or row["file"])

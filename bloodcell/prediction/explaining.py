@@ -17,6 +17,7 @@ from bloodcell.data.crops.finder import find_cells
 from bloodcell.data.micrographs import Pixels
 from bloodcell.evidence.intervals import Bools, Floats
 from bloodcell.model.attribution import Method, attribute, randomised
+from bloodcell.prediction.board import DrawnMap, write_board
 from bloodcell.prediction.inputs import check_words, find_pictures, opened_picture
 from bloodcell.prediction.nearest import Nearest, in_words, nearest_cells
 from bloodcell.prediction.predictor import Box, Predictor, View
@@ -58,7 +59,8 @@ def explain_pictures(
         predictor: The net.
         words: As of :func:`bloodcell.prediction.inputs.find_pictures`.
         method: Of :mod:`bloodcell.model.attribution`.
-        out: Folder for the pictures, ``explained.csv`` and ``explained.json``.
+        out: Folder for the pictures, ``explained.csv``, ``explained.json``, and the maps of each class and of mistakes
+            for TensorBoard.
         view: Of :meth:`bloodcell.prediction.predictor.Predictor.views`.
 
     Returns:
@@ -82,6 +84,8 @@ def explain_pictures(
         raise InputError(" ".join(words), expected="pictures with cells", got="none", fix="check the folder")
     numbers = np.array([[np.nan if value is None else value for value in row[3:6]] for row in rows], dtype=np.float64)
     write_csv(out / "explained.csv", HEADER, ([_text(value) for value in row] for row in rows))
+    maps = [DrawnMap(str(row[0]), str(row[1]), float(str(row[2])), out / str(row[7])) for row in rows if row[7]]
+    write_board(maps, predictor.classes, method, out / "tensorboard")
     means = {"method": method, "cells": len(rows), **_means(numbers)}
     write_json(out / "explained.json", means)
     return means

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 import bloodcell
@@ -73,6 +74,13 @@ def test_the_command_writes_a_picture_and_the_numbers_of_each_cell(
         assert distances == sorted(distances)
     assert read_json(Path("maps/explained.json"))["cells"] == 8
     assert "method: gradcam" in capsys.readouterr().out
+    events = EventAccumulator("maps/tensorboard", size_guidance={"images": 0}).Reload()
+    answers = [row["class"] for row in rows]
+    expected = {f"gradcam/{name}": answers.count(name) for name in answers}
+    mistakes = sum(name != "EOSINOPHIL" for name in answers)  # as the folder says
+    assert mistakes
+    found = {tag: len(events.Images(tag)) for tag in events.Tags()["images"]}
+    assert found == expected | {"gradcam/mistakes": mistakes}
 
 
 def test_published_files_are_named_by_their_photograph() -> None:

@@ -1,4 +1,4 @@
-"""A picture of maps: of each class what was answered rightly, and the mistakes, beside nets of random weights."""
+"""A picture of maps: of each class the surest right answer and the worst mistake, beside nets of random weights."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from bloodcell.data.micrographs import Pixels
 from bloodcell.evidence import figures
 from bloodcell.evidence.intervals import Floats
 
-EACH = 1  # right answers of a class, and wrong ones
+EACH = 1  # right answers of a class, and mistakes
 
 
 class Shown(NamedTuple):
@@ -21,17 +21,19 @@ class Shown(NamedTuple):
         view: What the net looked at, RGB, uint8, shape (H, W, 3).
         label: Class number.
         answer: What the net said.
+        probability: Of that.
         maps: Of each method that of the trained net and that of random weights, shape (H, W).
     """
 
     view: Pixels
     label: int
     answer: int
+    probability: float
     maps: Sequence[tuple[Floats, Floats]]
 
 
 def write_gallery(cells: Sequence[Shown], classes: Sequence[str], methods: Sequence[str], path: Path) -> None:
-    """Draw of each class the first right answers and the first wrong ones.
+    """Draw of each class the right answers and the mistakes that the net was surest of.
 
     Args:
         cells: All of them.
@@ -39,10 +41,10 @@ def write_gallery(cells: Sequence[Shown], classes: Sequence[str], methods: Seque
         methods: Names of the methods.
         path: The picture.
     """
-    rows: list[Shown] = []
+    rows, surest = list[Shown](), sorted(cells, key=lambda one: -one.probability)
     for k in range(len(classes)):
         for right in (True, False):
-            rows += [one for one in cells if one.label == k and (one.answer == k) == right][:EACH]
+            rows += [one for one in surest if one.label == k and (one.answer == k) == right][:EACH]
     figure = Figure(figsize=(1.1 * (1 + 2 * len(methods)), 1.22 * len(rows) + 0.4), layout="constrained")
     axes = figure.subplots(len(rows), 1 + 2 * len(methods), squeeze=False)
     for row, one in enumerate(rows):

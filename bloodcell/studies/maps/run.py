@@ -78,7 +78,8 @@ def run(folder: Path, out: Path) -> None:
             trained, data = opened_with_data(path)
             fold, layers = list(_cells(Predictor(trained), data)), weighted_layers(trained.net)
             pixels = torch.from_numpy(np.stack([cell.view for cell in fold])).permute(0, 3, 1, 2)
-            images, answers = trained.images(pixels), trained.outputs(pixels)[0].argmax(axis=1)
+            images, probabilities = trained.images(pixels), trained.outputs(pixels)[0]
+            answers = probabilities.argmax(axis=1)
             maps = {}
             for method in METHODS:
                 maps[method] = _maps(trained.net, images, torch.from_numpy(answers), method, number)
@@ -86,8 +87,9 @@ def run(folder: Path, out: Path) -> None:
                 progress.advance(task)
             cells += fold
             shown += [
-                Shown(cell.view, cell.label, int(answer), [(maps[m].own[k], maps[m].blind[-1, k]) for m in METHODS])
-                for k, (cell, answer) in enumerate(zip(fold, answers, strict=True))
+                Shown(cell.view, cell.label, int(answers[k]), float(probabilities[k].max()), drawn)
+                for k, cell in enumerate(fold)
+                for drawn in [[(maps[m].own[k], maps[m].blind[-1, k]) for m in METHODS]]
             ]
     groups = np.array([cell.group for cell in cells])
     result = {
