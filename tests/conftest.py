@@ -82,3 +82,15 @@ def finished(cells: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         main()
     (run,) = where.glob("runs/tiny/*")
     return run
+
+
+@pytest.fixture(scope="session")
+def net(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run as a published net, by the command."""
+    from bloodcell.export import main
+
+    path = tmp_path_factory.mktemp("net") / "tiny.safetensors"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["export", str(finished), "--to", "net", "--out", str(path)])
+        main()
+    return path

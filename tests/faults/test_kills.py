@@ -20,10 +20,8 @@ Words = list[str]
 
 
 @pytest.fixture(scope="module")
-def words_of(finished: Path, cells: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], Words]:
+def words_of(finished: Path, cells: Path, net: Path) -> Callable[[str, Path], Words]:
     """``words_of("predict", folder)``: what is typed in that folder, in which its sources then are."""
-    net = tmp_path_factory.mktemp("net") / "net.safetensors"
-    assert run(net.parent, "export", finished, "--out", net).code == 0
     training = [*TINY, f"data.root={cells}"]
 
     def words(name: str, folder: Path) -> Words:

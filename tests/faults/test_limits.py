@@ -31,13 +31,6 @@ def limited(what: int, most: int) -> None:
     resource.setrlimit(what, (most, most))
 
 
-@pytest.fixture(scope="module")
-def net(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("net") / "net.safetensors"
-    assert run(path.parent, "export", finished, "--out", path).code == 0
-    return path
-
-
 @pytest.mark.parametrize(
     ("name", "what", "most", "said"),
     [

@@ -5,7 +5,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from bloodcell import runs
 from bloodcell.data.sources.folder import Folder
 from bloodcell.training.recorder import RunRecorder
 from tests.fuzz import copied_run
+from tests.processes import Process
 
 RUNS, IMAGES = 10_000, 100_000
 LIMIT_S, LIMIT_MB = 30, 1_000
+GROUPS = "/([0-9]+)_"
 
 
 def resident_mb() -> float:
@@ -44,23 +47,59 @@ def test_a_folder_of_many_runs(finished: Path, tmp_path: Path, monkeypatch: pyte
     assert len((tmp_path / "t.csv").read_text().splitlines()) == 2  # one setting
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """As many images, each with other pixels, of 500 groups."""
+    root, written = tmp_path_factory.mktemp("many"), io.BytesIO()
+    for name in ("A", "B", "C", "D"):
+        (root / "set" / name).mkdir(parents=True)
+        for number in range(IMAGES // 4):
+            pixels = np.full((8, 8, 3), number % 251, dtype=np.uint8)
+            pixels[0, 0] = divmod(number, 256)[0], number % 256, ord(name)
+            written.seek(0)
+            Image.fromarray(pixels).save(written, "PNG", compress_level=1)
+            (root / "set" / name / f"{number // 50:03d}_{number}.png").write_bytes(
+                written.getbuffer()[: written.tell()]
+            )
+    yield root / "set"
+    shutil.rmtree(root)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads its memory from /proc")
-def test_many_images_are_indexed_and_split(tmp_path: Path) -> None:
-    written = io.BytesIO()
-    Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(written, "PNG")
-    for name in ("A", "B", "C", "D"):
-        (tmp_path / "set" / name).mkdir(parents=True)
-        for number in range(IMAGES // 4):
-            (tmp_path / "set" / name / f"{number // 50:03d}_{number}.png").write_bytes(written.getvalue())
+def test_many_images_are_indexed_and_split(many: Path) -> None:
     before, handles = resident_mb(), open_files()
-    data = Folder(str(tmp_path / "set"), protocol="grouped", group_pattern="/([0-9]+)_")
+    data = Folder(str(many), protocol="grouped", group_pattern=GROUPS)
     data.look_up()
     assert len(data.index) == IMAGES
     assert len(np.unique(data.index.group)) == IMAGES // 200
     assert not set(data.index.group[data.split.test]) & set(data.index.group[data.split.learnt])
     assert resident_mb() - before < LIMIT_MB
     assert open_files() == handles
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads its memory from /proc")
+def test_many_images_are_kept_and_trained_on(many: Path, tmp_path: Path) -> None:
+    """An epoch, its validation and its test, by the command, with pixels on disk."""
+    words = [f"data.root={many}", "data.protocol=grouped", f"data.group_pattern='{GROUPS}'", "data.image_size=[16,16]"]
+    words += ["data=folder", "data.batch_size=512", "data.cache=disk", "trainer.max_epochs=1", "model.widths=[2,4]"]
+    process = Process(tmp_path, ["train", *words, "data.augment=null", "name=many"])
+    most, handles = 0.0, 0
+    while process.process.is_alive():
+        with suppress(OSError, IndexError):
+            state = Path(f"/proc/{process.process.pid}/status").read_text()
+            most = max(most, int(state.split("VmRSS:")[1].split()[0]) / 1e3)
+            handles = max(handles, len(os.listdir(f"/proc/{process.process.pid}/fd")))  # noqa: PTH208
+        process.process.join(0.2)
+    ended = process.end()
+    assert ended.code == 0, ended.err
+    (run,) = tmp_path.glob("runs/many/*")
+    tested = len((run / "predictions.csv").read_text().splitlines()) - 1
+    assert 0.1 < tested / IMAGES < 0.3
+    print(f"{IMAGES:,} images: {ended.seconds:.0f} s, {most:.0f} MB, {handles} files")
+    assert most < LIMIT_MB * 2
+    assert handles < 60
 
 
 @pytest.mark.slow

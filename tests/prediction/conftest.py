@@ -9,18 +9,6 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def net(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny run as a published net, by the command."""
-    from bloodcell.export import main
-
-    path = tmp_path_factory.mktemp("net") / "tiny.safetensors"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["export", str(finished), "--to", "net", "--out", str(path)])
-        main()
-    return path
-
-
-@pytest.fixture(scope="session")
 def net_of_crops(net: Path) -> Path:
     """The same weights with a card that says that they look at crops."""
     from dataclasses import replace
