@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from bloodcell.config.command import run_command
-from bloodcell.studies.bench.run import run_answers, run_bench, run_beside, run_overhead
+from bloodcell.studies.bench.run import run_answers, run_bench, run_beside_others, run_overhead
 
 HELP = """\
 Every row is a process of its own; rows take turns, for several rounds, and the first epoch of each is left out. All
@@ -49,7 +49,7 @@ def main() -> None:
         run_command(lambda: run_answers(args.out))
         return
     if args.beside:
-        run_command(lambda: run_beside(args.rounds, args.out))
+        run_command(lambda: run_beside_others(args.rounds, args.out))
         return
     run_command(lambda: run_bench(args.images, args.rounds, args.epochs, args.out, anyway=args.anyway))
 

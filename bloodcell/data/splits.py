@@ -30,6 +30,7 @@ class Split:
         caveat: One sentence on what the numbers under this split are not; empty if there is none.
         test_beside: Rows of a second result on the same photographs in another view (originals beside copies).
         calibration: Originals of the validation groups, one a photograph: what a temperature is fitted on.
+        left_out: Images that were left out of ``train``, but not their photographs (``fewer_training_images``).
     """
 
     protocol: str
@@ -40,6 +41,7 @@ class Split:
     caveat: str = ""
     test_beside: IntArray = field(default_factory=lambda: NONE)
     calibration: IntArray = field(default_factory=lambda: NONE)
+    left_out: IntArray = field(default_factory=lambda: NONE)
 
     @property
     def learnt(self) -> IntArray:
@@ -255,7 +257,9 @@ def fewer_training_images(index: Index, split: Split, number: int, seed: int) ->
         kept = resample(split.train, replace=False, n_samples=number, random_state=seed, stratify=labels)
     else:
         kept, _ = train_test_split(split.train, train_size=number, random_state=seed, stratify=labels)
-    return replace(split, train=np.sort(kept))
+    left_out = np.setdiff1d(split.train, kept)
+    known = np.isin(index.micrograph[left_out], np.setdiff1d(index.micrograph[kept], [""]))
+    return replace(split, train=np.sort(kept), left_out=left_out[known])
 
 
 def _originals_of(index: Index, rows: IntArray) -> IntArray:

@@ -1,8 +1,9 @@
 """Loading weights from files that nobody has to trust: tensors only, never code."""
 
+import hashlib
 import logging
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,14 @@ def take_weights(module: nn.Module, checkpoint: Path) -> None:
             fix="give the checkpoint of that run",
         )
     module.load_state_dict(state)
+
+
+def digest_of_weights(state: Mapping[str, torch.Tensor]) -> str:
+    """Compute SHA-256 over the names and bytes of tensors, in hexadecimal digits; their order does not matter."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode() + state[name].cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _net_state(content: dict[str, Any]) -> dict[str, torch.Tensor]:

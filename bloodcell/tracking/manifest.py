@@ -14,6 +14,8 @@ from bloodcell.common.env import CHECKOUT, waiting
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json
 
+# What a commit must know for its runs to be made again; results and notes beside them decide nothing.
+SOURCES = (":/bloodcell", ":/conf", ":/pyproject.toml")
 PACKAGES = (
     "bloodcell",
     "torch",
@@ -127,7 +129,7 @@ def _git() -> dict[str, object]:
         git("ls-files", "--error-unmatch", Path(__file__).name)  # fails for a file that git does not know
         if Path(git("rev-parse", "--show-toplevel")) != CHECKOUT.resolve():
             return {"commit": None, "dirty": None}
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", *SOURCES))}
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}
 

@@ -1,20 +1,25 @@
 """What a net says of images: ``Answers`` in memory, by row of an index, and ``Predictions``, the table on disk."""
 
 import csv
-import os
+import gzip
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import write_csv
+from bloodcell.common.files import write_bytes, write_csv
 from bloodcell.evidence.intervals import Floats, Ints, Strings
 
 FILE = "predictions.csv"
+# The view of copies of photographs that were learnt: of no test.
+LEFT_OUT = "left_out"
 COLUMNS = ["file", "view", "micrograph", "group", "class", "predicted"]  # then p_CLASS for each class
 # Two million images; a larger file, or a cell that would make a larger array, comes from something else.
 MOST_BYTES = 256 * 2**20
@@ -44,7 +49,8 @@ class Predictions:
     Attributes:
         classes: Class names.
         file: Path of each image below the root of its data, shape (N,), as every column.
-        view: ``twin`` (a published copy), ``original``, ``simple`` or ``image``: what of its photograph it is.
+        view: ``twin`` (a published copy), ``original``, ``simple`` or ``image``: what of its photograph it is; or
+            ``left_out``, a copy of a photograph of which others were learnt.
         photograph: Name of the photograph that it shows; ``""`` where it is not known.
         group: Field group; ``""`` where it is not known.
         correct: Number of the correct class, int64.
@@ -95,11 +101,18 @@ def write_predictions(path: Path, table: Predictions) -> None:
     write_csv(path, header, ([*cells, *probabilities] for *cells, probabilities in rows))
 
 
+def write_packed(path: Path, table: Predictions) -> None:
+    """Write ``predictions.csv.gz``; the same predictions are the same bytes."""
+    with TemporaryDirectory() as folder:
+        write_predictions(Path(folder) / FILE, table)
+        write_bytes(path, gzip.compress((Path(folder) / FILE).read_bytes(), mtime=0))
+
+
 def read_predictions(path: Path) -> Predictions:
     """Read the predictions of a run.
 
     Args:
-        path: A run directory, or the file itself.
+        path: A run directory, or the file itself, packed (``.gz``) or not.
 
     Returns:
         The table, with at least one row.
@@ -112,7 +125,7 @@ def read_predictions(path: Path) -> Predictions:
         raise InputError(str(file), expected="the predictions of a run", got="no such file", fix="check the path")
     try:
         return _parsed(file)
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, EOFError, ValueError, zlib.error, csv.Error) as error:
         raise InputError(
             str(file),
             expected=f"a table of predictions ({','.join(COLUMNS)},p_CLASS,...)",
@@ -161,10 +174,11 @@ def _parsed(path: Path) -> Predictions:
     Raises:
         ValueError: If it is another one; says what it is instead.
     """
-    with path.open(encoding="utf-8", newline="") as opened:
-        if (size := os.fstat(opened.fileno()).st_size) > MOST_BYTES:
-            raise ValueError(f"{size:,} bytes")
-        header, *lines = list(csv.reader(opened, strict=True)) or [[]]
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as opened:
+        content = opened.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES:,} bytes")
+    header, *lines = list(csv.reader(StringIO(content.decode(), newline=""), strict=True)) or [[]]
     shares = header[len(COLUMNS) :]
     classes = tuple(name.removeprefix("p_") for name in shares)
     whole = header[: len(COLUMNS)] == COLUMNS and all(name.startswith("p_") for name in shares)

@@ -7,10 +7,10 @@ import numpy as np
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_csv
 from bloodcell.evidence import figures
-from bloodcell.tracking.predictions import read_predictions
+from bloodcell.tracking.predictions import LEFT_OUT, read_predictions
 from bloodcell.tracking.reader import Run
 
-VIEWS = ("twin", "original", "simple", "image")
+VIEWS = ("twin", "original", "simple", "image", LEFT_OUT)
 
 
 def redraw(run: Run, out: Path) -> list[Path]:

@@ -1,6 +1,5 @@
 """Runs as evidence to commit (``--save OUT``)."""
 
-import gzip
 import shutil
 import statistics
 from collections import defaultdict
@@ -8,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bloodcell.common.files import write_bytes, write_json, write_text
+from bloodcell.common.files import write_json, write_text
 from bloodcell.evidence.pages import markdown_table
+from bloodcell.tracking.predictions import FILE, read_predictions, write_packed
 from bloodcell.tracking.reader import Run
 
 # Where a run measured several things, these are shown first.
@@ -56,10 +56,8 @@ def save_evidence(runs: Sequence[Run], out: Path) -> None:
         write_json(out / "metrics.json", run.record)
         write_json(out / "manifest.json", portable(run.manifest))
         shutil.copyfile(run.path / "metrics.csv", out / "metrics.csv")
-        if (run.path / "predictions.csv").is_file():
-            # Without a time in it, the same predictions are the same bytes.
-            packed = gzip.compress((run.path / "predictions.csv").read_bytes(), mtime=0)
-            write_bytes(out / "predictions.csv.gz", packed)
+        if (run.path / FILE).is_file():
+            write_packed(out / f"{FILE}.gz", read_predictions(run.path))
         for name in ("confusion_matrix", "loss", "accuracy"):
             if (run.path / "figures" / f"{name}.png").is_file():
                 shutil.copyfile(run.path / "figures" / f"{name}.png", out / f"{name}.png")
@@ -67,16 +65,18 @@ def save_evidence(runs: Sequence[Run], out: Path) -> None:
     header, rows = evidence_table(runs)
     said = "An empty setting is the experiment's own; a metric of several seeds is mean (lowest to highest).\n\n"
     write_text(out / "table.md", f"{said}{markdown_table(header, rows)}\n")
-    content = [
-        {
-            "overrides": {key: word for key, word in run.overrides.items() if not word.startswith(("/", "'/"))},
-            "state": run.state,
-            "metrics": run.metrics,
-            "manifest": portable(run.manifest),
-        }
-        for run in runs
-    ]
-    write_json(out / "runs.json", {"runs": content})
+    write_json(out / "runs.json", {"runs": [evidence_of(run) for run in runs]})
+
+
+def evidence_of(run: Run) -> dict[str, Any]:
+    """Return what is committed of one run among several: overrides, state, metrics, the weights' hash, manifest."""
+    return {
+        "overrides": {key: word for key, word in run.overrides.items() if not word.startswith(("/", "'/"))},
+        "state": run.state,
+        "metrics": run.metrics,
+        **{key: run.record[key] for key in ("weights",) if key in run.record},
+        "manifest": portable(run.manifest),
+    }
 
 
 def _cell(values: Sequence[float]) -> str:

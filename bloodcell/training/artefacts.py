@@ -1,6 +1,6 @@
 """What a result leaves in the run directory: the numbers first, then the pictures of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import lightning as L
@@ -15,7 +15,7 @@ from bloodcell.data.decode import open_picture
 from bloodcell.data.describe import DataDescription
 from bloodcell.data.index import FloatArray, IntArray, StrArray
 from bloodcell.evidence import figures
-from bloodcell.tracking.predictions import FILE, Answers, Predictions, write_predictions
+from bloodcell.tracking.predictions import FILE, LEFT_OUT, Answers, Predictions, write_predictions
 from bloodcell.training.measure import Result
 
 MISTAKES_SHOWN = 12
@@ -36,7 +36,7 @@ def write_artefacts(
     write_json(run_dir / "metrics.json", {**_said(result, about), **result.metrics})
     if not result.views:
         return
-    write_predictions(run_dir / FILE, _table(data, list(result.views.values())))
+    write_predictions(run_dir / FILE, _table(data, result.views))
     for name, figure in _figures(result, data, about).items():
         keep_figure(run_dir, name, figure, trainer, result.epoch - 1)
 
@@ -51,18 +51,20 @@ def _said(result: Result, about: DataDescription) -> dict[str, object]:
         **about.leakage,
         "checkpoint": result.checkpoint,
         "epoch": result.epoch,
+        "weights": result.weights or None,
         "intervals": {name: [one.low, one.high, one.groups] for name, one in result.intervals.items()},
     }
 
 
-def _table(data: CellImages, views: Sequence[Answers]) -> Predictions:
+def _table(data: CellImages, views: Mapping[str, Answers]) -> Predictions:
     """The answers as a table that needs no index."""
     index = data.index
-    rows, probabilities = (np.concatenate(parts) for parts in zip(*views, strict=True))
+    rows, probabilities = (np.concatenate(parts) for parts in zip(*views.values(), strict=True))
+    shown = [np.full(len(one.rows), name) if name == LEFT_OUT else index.view[one.rows] for name, one in views.items()]
     return Predictions(
         classes=data.classes,
         file=index.file[rows],
-        view=index.view[rows],
+        view=np.concatenate(shown),
         photograph=index.micrograph[rows],
         group=index.group[rows],
         correct=index.label[rows],

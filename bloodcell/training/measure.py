@@ -15,8 +15,8 @@ from bloodcell.evidence.calibration import apply_temperature, fit_temperature, p
 from bloodcell.evidence.intervals import Estimate
 from bloodcell.evidence.scores import score
 from bloodcell.model.classifier import CellClassifier
-from bloodcell.model.weights import read_checkpoint, take_weights
-from bloodcell.tracking.predictions import Answers
+from bloodcell.model.weights import digest_of_weights, read_checkpoint, take_weights
+from bloodcell.tracking.predictions import LEFT_OUT, Answers
 from bloodcell.training.collect import Collector
 
 
@@ -29,9 +29,10 @@ class Result(NamedTuple):
         metrics: Numbers by name (``test/acc``).
         intervals: Their 95 % intervals over field groups, where groups are known.
         views: Predictions of the tested photographs: ``test``, and ``original`` or ``twin`` for another view of
-            them; empty if nothing was tested.
+            them; and ``left_out``, of copies of photographs that were learnt; empty if nothing was tested.
         confusion: Counts of the test images, int64, shape (classes, classes), correct class by predicted class;
             empty if nothing was tested.
+        weights: Hash of the net's weights and buffers; empty if nothing was measured with them.
     """
 
     checkpoint: str
@@ -40,6 +41,7 @@ class Result(NamedTuple):
     intervals: dict[str, Estimate]
     views: dict[str, Answers]
     confusion: npt.NDArray[np.int64]
+    weights: str = ""
 
 
 def measure(
@@ -64,8 +66,8 @@ def measure(
         test: Whether to look at the test rows at all.
 
     Returns:
-        Metrics ``test/...``, for a second view of the test photographs ``original/...`` or ``twin/...``, and, if
-        asked for, ``val/...``.
+        Metrics ``test/...``, for a second view of the test photographs ``original/...`` or ``twin/...``, of what
+        ``data.train_images`` left out of the training ``left_out/...``, and, if asked for, ``val/...``.
     """
     metrics: dict[str, float] = {}
     take_weights(classifier, checkpoint)
@@ -80,6 +82,8 @@ def measure(
         if len(data.split.test_beside):
             beside = predict(trainer, classifier, data, data.split.test_beside)
             views[str(data.index.view[beside.rows[0]])] = beside
+        if len(data.split.left_out):
+            views[LEFT_OUT] = predict(trainer, classifier, data, data.split.left_out)
     for name, (rows, probabilities) in views.items():
         found = score(data.index.label[rows], probabilities, data.index.group[rows], data.classes)
         for cell in np.setdiff1d(data.classes, np.array(data.classes)[data.index.label[rows]]):
@@ -90,7 +94,9 @@ def measure(
     if test:
         metrics |= tempered(trainer, classifier, data, views)
     confusion = classifier.confusion["test"].numpy() if test else np.zeros((0, 0), dtype=np.int64)
-    return Result(checkpoint.stem, epoch_of(checkpoint), dict(sorted(metrics.items())), intervals, views, confusion)
+    weights = digest_of_weights(classifier.net.state_dict())
+    epoch, ordered = epoch_of(checkpoint), dict(sorted(metrics.items()))
+    return Result(checkpoint.stem, epoch, ordered, intervals, views, confusion, weights)
 
 
 def not_measured(checkpoint: Path, metrics: dict[str, float]) -> Result:

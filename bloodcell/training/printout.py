@@ -9,11 +9,16 @@ from bloodcell.data.datamodule import CellImages
 from bloodcell.data.describe import DataDescription
 from bloodcell.data.index import IntArray
 from bloodcell.evidence.per_class import class_results
+from bloodcell.tracking.predictions import LEFT_OUT
 from bloodcell.training.measure import Result
 
 SUMMARIES = {"balanced_acc": "balanced accuracy", "macro_f1": "macro-F1", "acc": "accuracy"}
 CLASSES_SAID = 30
-VIEWS = {"original": "originals", "twin": "copies"}
+VIEWS = {
+    "original": "the same photographs as {} originals:",
+    "twin": "the same photographs as {} copies:",
+    LEFT_OUT: "{} copies of photographs that were learnt, left out of the training (no test):",
+}
 
 
 _SAID = set[str]()  # of the jobs of a sweep in this process: each thing once, not twice a job
@@ -67,7 +72,7 @@ def show(result: Result, data: CellImages, about: DataDescription, run_dir: Path
     Console().print(_table(result, data, about))
     for view, tested in result.views.items():
         if view != "test":
-            print(f"the same photographs as {len(tested.rows):,} {VIEWS[view]}:")
+            print(VIEWS[view].format(f"{len(tested.rows):,}"))
         _print_summaries(view, result, data.index.counts(tested.rows), len(data.classes))
     if result.intervals:
         print(

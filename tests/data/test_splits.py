@@ -313,7 +313,9 @@ def test_fewer_training_images_keep_the_shares_of_the_classes(index: Index, seed
     assert files(index, few.train) <= files(index, split.train)
     assert np.abs(kept - number * whole / whole.sum()).max() <= 1
     assert np.array_equal(few.train, fewer_training_images(index, split, number, seed).train)
-    assert replace(few, train=split.train) == split
+    assert replace(few, train=split.train, left_out=split.left_out) == split
+    assert files(index, few.left_out) <= files(index, split.train) - files(index, few.train)
+    assert set(index.micrograph[few.left_out].tolist()) <= set(index.micrograph[few.train].tolist())
     assert fewer_training_images(index, split, len(split.train), seed) is split
 
 

@@ -1,6 +1,7 @@
 """The ladder from end to end on a small set of real files: every rung and control, and nothing trained twice."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,8 @@ import pytest
 
 from bloodcell.ladder import main
 from bloodcell.studies.ladder.controls import HISTOGRAM, RAW
-from bloodcell.studies.ladder.rows import RUNG_NAMES
-from bloodcell.studies.ladder.trainings import BACKGROUND, CNN, GEOMETRY, RUNGS, trainings
+from bloodcell.studies.ladder.rows import RUNG_NAMES, drop
+from bloodcell.studies.ladder.trainings import BACKGROUND, CNN, GEOMETRY, PAPER, RUNGS, sweeps
 from tests.helpers import copy_some
 
 Climb = Callable[..., int]
@@ -32,17 +33,35 @@ def climb(monkeypatch: pytest.MonkeyPatch) -> Climb:
 
 
 def test_all_rungs_are_climbed_with_every_seed_and_the_controls_once() -> None:
-    todo = trainings([3, 4])
+    todo = sweeps([3, 4], [CNN, PAPER, BACKGROUND, GEOMETRY])
     assert len(todo) == len(set(todo)) == len({one.name for one in todo})
-    for rung in RUNGS:
-        folds = set(range(5)) if rung == "grouped" else {0}
-        for seed in (3, 4):
-            assert {one.fold for one in todo if (one.model, one.rung, one.seed) == (CNN, rung, seed)} == folds
+    assert {one.rung: one.jobs for one in todo if one.model == CNN} == dict.fromkeys(RUNGS, 2) | {"grouped": 10}
+    assert {one.rung: one.jobs for one in todo if one.model == PAPER} == {"random": 2, "grouped": 10}
     for model in (BACKGROUND, GEOMETRY):
-        assert {(one.rung, one.seed) for one in todo if one.model == model} == {("random", 3), ("grouped", 3)}
+        assert {(one.rung, one.seeds) for one in todo if one.model == model} == {("random", (3,)), ("grouped", (3,))}
     # One rung differs from another by its protocol alone.
     of_random, of_official = (next(one for one in todo if one.rung == rung) for rung in ("random", "official"))
-    assert set(of_random.overrides) ^ set(of_official.overrides) == {"data.protocol=random", "data.protocol=official"}
+    assert set(of_random.fixed) ^ set(of_official.fixed) == {"data.protocol=random", "data.protocol=official"}
+    assert of_random.grid == ["seed=3,4"]
+
+
+def test_the_drop_is_taken_apart() -> None:
+    def score(mean: float, low: float, high: float) -> dict[str, object]:
+        return {"balanced_acc": {"mean": mean, "interval": [low, high]}}
+
+    rows = [
+        {"model": CNN, "rung": "random", "twin": score(0.97, 0.96, 0.98)},
+        {"model": CNN, "rung": "grouped", "twin": score(0.80, 0.75, 0.85), "left_out": score(0.95, 0.92, 0.97)},
+        {"model": BACKGROUND, "rung": "random", "twin": score(0.47, 0.4, 0.5)},
+    ]
+    found = drop(rows)
+    assert set(found) == {CNN}
+    assert found[CNN]["leak"]["value"] == pytest.approx(0.15)
+    assert found[CNN]["fewer photographs"]["value"] == pytest.approx(0.02)
+    # Squared and added: down to 0.15 - sqrt(0.03^2 + 0.05^2), up to 0.15 + sqrt(0.02^2 + 0.05^2).
+    assert found[CNN]["leak"]["low"] == pytest.approx(0.15 - 0.0583095)
+    assert found[CNN]["leak"]["high"] == pytest.approx(0.15 + 0.0538516)
+    assert found[CNN]["all"]["value"] == pytest.approx(0.17)
 
 
 @pytest.mark.parametrize("seeds", ["", "0,a", "1.5"])
@@ -87,23 +106,36 @@ def test_the_ladder_is_climbed_once(
         assert row["twin"]["images"] == wanted, (model, rung)
         if rung != "random":
             assert row["original"]["images"] == wanted // 4, (model, rung)
-        for view in ("twin", "original"):
+        for view in ("twin", "original", *(["left_out"] if "left_out" in row else [])):
             score = row[view]["balanced_acc"]
             assert 0 <= score["interval"][0] <= score["mean"] <= score["interval"][1] <= 1
             assert len(score["seeds"]) == 1
-            assert row[view]["majority"] == pytest.approx(0.25) or rung == "random"
+            assert row[view]["majority"] == pytest.approx(0.25) or rung == "random" or view == "left_out"
+        assert ("left_out" in row) == (model in (CNN, BACKGROUND, GEOMETRY))
     # Colours find the twin where there is one.
     leaking, honest = (rows[HISTOGRAM, rung]["twin"]["balanced_acc"]["mean"] for rung in ("random", "grouped"))
     assert leaking > 0.9
     assert leaking > honest
     # The same number of images in every training.
-    runs = {one.name: out / one.name for one in trainings([0])}
+    todo = sweeps([0], [CNN, BACKGROUND, GEOMETRY])
+    runs = {str(path): path.parent for one in todo for path in sorted((out / one.name).glob("*/status.json"))}
+    kept = json.loads((out / "trainings.json").read_text())["trainings"]
+    assert len(runs) == sum(one.jobs for one in todo) == len(kept)
     images = {json.loads((run / "manifest.json").read_text())["data"]["images"]["train"] for run in runs.values()}
     assert images == {said["train_images"]}
     table = (out / "ladder.md").read_text()
     assert all(name in table for name in (*RUNG_NAMES.values(), CNN, BACKGROUND, GEOMETRY, HISTOGRAM, RAW))
     assert (out / "ladder.png").stat().st_size > 10_000
     assert table in capfd.readouterr().out
+
+    # All of it again, from the committed predictions alone.
+    copy = tmp_path / "copy"
+    shutil.copytree(out / "predictions", copy / "predictions")
+    (copy / "ladder.json").write_text(json.dumps({**said, "rows": [], "drop": {}}))
+    assert climb(f"--again={copy}") == 0
+    for name in ("ladder.json", "ladder.md", "ladder.png"):
+        assert (copy / name).read_bytes() == (out / name).read_bytes(), name
+    assert set(said["drop"]) == {CNN, BACKGROUND, GEOMETRY}
 
     # Launched again it trains nothing; one that was taken away is trained again, and no other.
     trained = {name: (run / "checkpoints" / "last.ckpt").stat().st_mtime_ns for name, run in runs.items()}

@@ -70,6 +70,12 @@ def test_a_checkout_is_known_by_its_commit_and_whether_it_was_changed(project: P
     git(project, "add", ".")
     git(project, "commit", "-qm", "the package")
     assert said(where) == {"commit": git(project, "rev-parse", "HEAD"), "dirty": False}
+    (where / "notes.txt").write_text("of no account")
+    assert said(where)["dirty"] is False
+    new = where / "bloodcell" / "new.py"
+    new.write_text("")
+    assert said(where)["dirty"] is True, "a file that git does not know yet"
+    new.unlink()
     with (where / "bloodcell" / "__init__.py").open("a") as file:
         file.write("\n")
     assert said(where)["dirty"] is True

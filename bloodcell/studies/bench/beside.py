@@ -1,6 +1,5 @@
 """How fast a training is beside other processes, by how its threads wait for each other."""
 
-import hashlib
 import os
 import statistics
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bloodcell.common.files import read_csv
-from bloodcell.model.weights import read_checkpoint
+from bloodcell.model.weights import digest_of_weights, read_checkpoint
 from bloodcell.studies.bench.programs import TRAIN, failed
 
 IMAGES, EPOCHS, SIDE = 1280, 3, 64
@@ -100,11 +99,7 @@ def _epochs(root: Path, policy: str, run_dir: Path) -> list[float]:
 def _weights(run_dir: Path) -> str:
     """Hash the weights that a training ended with."""
     path = run_dir / "checkpoints" / "last.ckpt"
-    state = read_checkpoint(path, str(path))["state_dict"]
-    found = hashlib.sha256()
-    for name in sorted(state):
-        found.update(name.encode() + state[name].numpy().tobytes())
-    return found.hexdigest()
+    return digest_of_weights(read_checkpoint(path, str(path))["state_dict"])
 
 
 def _median(rounds: list[list[float]]) -> float:

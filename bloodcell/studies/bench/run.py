@@ -70,20 +70,7 @@ def run_bench(images: int, rounds: int, epochs: int, out: Path, *, anyway: bool)
         first, later = (programs.output_of("pipeline", str(root)) for _ in range(2))
         found = _rounds(rows, root, images, rounds, epochs, place, progress)
         ceilings.append(programs.output_of("ceiling"))
-        rest: dict[str, Callable[[], Any]] = {
-            "evaluation": lambda: programs.output_of("evaluation", str(root)),
-            "whole commands": lambda: programs.startup(root, place),
-            "memory": lambda: programs.memory(files, classes, place / "memory"),
-            "a whole epoch": lambda: _overhead(files, classes, min(rounds, 2), place),
-            "beside others": lambda: _beside(files, classes, min(rounds, 2), place),
-            "answers": answers_measured,
-        }
-        task = progress.add_task("the rest", total=len(rest))
-        measured = {}
-        for name, measure in rest.items():
-            progress.update(task, description=name)
-            measured[name] = measure()
-            progress.advance(task)
+        measured = _rest(files, classes, root, min(rounds, 2), place, progress)
     best = {kind: max(one[kind] for one in ceilings) for kind in ceilings[0]}
     flops = programs.flops()
     table = speed_rows(rows, found, best, flops)
@@ -114,6 +101,26 @@ def run_bench(images: int, rounds: int, epochs: int, out: Path, *, anyway: bool)
     print_bench(content)
     write_json(out, content)
     print(f"numbers: {out}")
+
+
+def _rest(
+    files: Sequence[Path], classes: Sequence[str], root: Path, rounds: int, place: Path, progress: Progress
+) -> dict[str, Any]:
+    """Measure what is no row of the table."""
+    parts: dict[str, Callable[[], Any]] = {
+        "evaluation": lambda: programs.output_of("evaluation", str(root)),
+        "whole commands": lambda: programs.startup(root, place),
+        "memory": lambda: programs.memory(files, classes, place / "memory"),
+        "a whole epoch": lambda: _overhead(files, classes, rounds, place),
+        "beside others": lambda: _beside(files, classes, rounds, place),
+        "answers": answers_measured,
+    }
+    task, found = progress.add_task("the rest", total=len(parts)), {}
+    for name, measure in parts.items():
+        progress.update(task, description=name)
+        found[name] = measure()
+        progress.advance(task)
+    return found
 
 
 def found_load(*, anyway: bool) -> dict[str, float]:
@@ -162,7 +169,7 @@ def run_overhead(rounds: int, out: Path) -> None:
     write_json(out, content)
 
 
-def run_beside(rounds: int, out: Path) -> None:
+def run_beside_others(rounds: int, out: Path) -> None:
     """Measure trainings beside other processes, and put it into the JSON of an earlier bench."""
     content, load = read_json(out), found_load(anyway=False)
     files, _ = _images()

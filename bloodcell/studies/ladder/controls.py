@@ -1,6 +1,6 @@
 """Controls that learn nothing: each test image gets the class of the nearest training image."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +9,6 @@ import numpy.typing as npt
 from bloodcell.common.console import progress_bar
 from bloodcell.evidence.intervals import Ints
 from bloodcell.studies.ladder.rows import Tested
-from bloodcell.studies.ladder.trainings import Training
 from bloodcell.tracking.predictions import Predictions
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help must not wait for it
@@ -37,18 +36,23 @@ def nearest_labels(known: Features, labels: Ints, asked: Features) -> Ints:
     return np.concatenate(found)
 
 
-def neighbour_tests(data: Mapping[Training, "CellImages"]) -> list[Tested]:
-    """Test both controls, the nearest image in colours and in raw pixels, on the splits of some trainings."""
-    index = next(iter(data.values())).index
+def neighbour_tests(data: Mapping[str, Sequence["CellImages"]], seed: int) -> list[Tested]:
+    """Test both controls, the nearest image in colours and in raw pixels, on the splits of some protocols.
+
+    Args:
+        data: The folds of each protocol, one where there are none.
+        seed: Seed of the trainings that they stand beside.
+    """
+    index = next(iter(data.values()))[0].index
     found = []
     for model, features in zip((HISTOGRAM, RAW), _features(index), strict=True):
-        for training, one in data.items():
+        for rung, one in ((rung, one) for rung, folds in data.items() for one in folds):
             split = one.split
             known = np.union1d(split.train, split.val) if split.choice else split.train
             for rows in (split.test, split.test_beside):
                 predicted = nearest_labels(features[known], index.label[known], features[rows])
                 table = _predictions(index, rows, predicted)
-                found.append(Tested(model, training.rung, training.seed, str(table.view[0]), table))
+                found.append(Tested(model, rung, seed, str(table.view[0]), table))
     return found
 
 

@@ -1,15 +1,15 @@
 """The rows of the ladder: from predictions to means with intervals, and the table of them."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bloodcell.evidence.intervals import confusion_scores, group_confusions, summary_intervals
 from bloodcell.evidence.pages import markdown_table
-from bloodcell.studies.ladder.trainings import Training
-from bloodcell.tracking.predictions import Predictions, joined_predictions, read_predictions
+from bloodcell.studies.ladder.trainings import Sweep
+from bloodcell.tracking.predictions import LEFT_OUT, Predictions, joined_predictions, read_predictions
+from bloodcell.tracking.reader import Run
 
 RUNG_NAMES = {
     "random": "random images (the paper)",
@@ -17,6 +17,8 @@ RUNG_NAMES = {
     "official_strict": "TRAIN without TEST's fields",
     "grouped": "grouped by field, 5 folds",
 }
+
+VIEWS = ("twin", "original", LEFT_OUT)
 
 
 class Tested(NamedTuple):
@@ -26,7 +28,7 @@ class Tested(NamedTuple):
         model: The net, or the control.
         rung: The protocol.
         seed: Seed of the training.
-        view: ``twin`` (held-out copies) or ``original``.
+        view: ``twin`` (held-out copies), ``original``, or ``left_out`` (copies of photographs that were learnt).
         predictions: Its predictions; of one fold where there are several.
     """
 
@@ -37,12 +39,11 @@ class Tested(NamedTuple):
     predictions: Predictions
 
 
-def read_tested(training: Training, run_dir: Path) -> list[Tested]:
+def read_tested(sweep: Sweep, run: Run) -> list[Tested]:
     """Read what a training predicted, a table for each view."""
-    found = read_predictions(run_dir)
-    return [
-        Tested(training.model, training.rung, training.seed, view, found.of_view(view)) for view in ("twin", "original")
-    ]
+    found, seed = read_predictions(run.path), int(str(run.config["seed"]))
+    views = [view for view in VIEWS if view in found.view]
+    return [Tested(sweep.model, sweep.rung, seed, view, found.of_view(view)) for view in views]
 
 
 def ladder_rows(tested: Sequence[Tested]) -> list[dict[str, Any]]:
@@ -88,6 +89,47 @@ def _scores(tested: Sequence[Tested]) -> dict[str, Any]:
     }
 
 
+def drop(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Take the way from the random split to whole fields apart, for each net that was trained under both.
+
+    ``leak`` is what the same weights lose from other copies of photographs that they have learnt to copies of fields
+    that they have not; ``fewer photographs`` is what is lost before that, from all photographs to those of four folds.
+
+    Args:
+        rows: Of :func:`ladder_rows`.
+
+    Returns:
+        For each net, for ``leak``, ``fewer photographs`` and ``all``: the difference of balanced accuracies ``value``
+        and its 95 % interval ``low`` to ``high``, squared and added from those of both (Newcombe 1998): both are of
+        the same photographs in part, so it rather is too wide.
+    """
+    found = {}
+    for model in dict.fromkeys(str(row["model"]) for row in rows):
+        of = {row["rung"]: row for row in rows if row["model"] == model}
+        if "random" not in of or LEFT_OUT not in of.get("grouped", {}):
+            continue
+        first, other, last = (
+            row["balanced_acc"] for row in (of["random"]["twin"], of["grouped"][LEFT_OUT], of["grouped"]["twin"])
+        )
+        found[model] = {
+            "leak": _difference(other, last),
+            "fewer photographs": _difference(first, other),
+            "all": _difference(first, last),
+        }
+    return found
+
+
+def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, float]:
+    """The difference of two means with intervals."""
+    (low, high), (other_low, other_high) = one["interval"], other["interval"]
+    value = one["mean"] - other["mean"]
+    return {
+        "value": value,
+        "low": value - float(np.hypot(one["mean"] - low, other_high - other["mean"])),
+        "high": value + float(np.hypot(high - one["mean"], other["mean"] - other_low)),
+    }
+
+
 def ladder_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Write the ladder as a Markdown table: balanced accuracy, its interval, and the seeds.
 
@@ -97,10 +139,13 @@ def ladder_table(rows: Sequence[Mapping[str, Any]]) -> str:
     Returns:
         What it shows in words, and the table.
     """
-    header = ["model", "split", "on held-out copies", "on originals", "majority class (copies / originals)"]
+    learnt = [LEFT_OUT] if any(LEFT_OUT in row for row in rows) else []
+    names = ["on held-out copies", "on originals", *("on other copies of learnt photographs" for _ in learnt)]
+    header = ["model", "split", *names, "majority class (copies / originals)"]
     cells = []
     for row in rows:
-        shown = [_mean_cell(row[view]["balanced_acc"]) for view in ("twin", "original")]
+        views = ("twin", "original", *learnt)
+        shown = [_mean_cell(row[view]["balanced_acc"]) if view in row else "" for view in views]
         majority = f"{row['twin']['majority']:.3f} / {row['original']['majority']:.3f}"
         cells.append([row["model"], RUNG_NAMES[row["rung"]], *shown, majority])
     said = (

@@ -1,45 +1,96 @@
-"""The ladder from its trainings to ``ladder.json``, its table and its figure."""
+"""The ladder from its trainings to ``ladder.json``, its table and its figure; and from their predictions again."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bloodcell.common.console import progress_bar
 from bloodcell.common.files import read_json, write_json, write_text
 from bloodcell.studies.ladder.controls import neighbour_tests
-from bloodcell.studies.ladder.rows import RUNG_NAMES, ladder_rows, ladder_table, read_tested
-from bloodcell.studies.ladder.trainings import CNN, check_same_overrides, data_of, run_training, trainings
+from bloodcell.studies.ladder.rows import RUNG_NAMES, Tested, drop, ladder_rows, ladder_table, read_tested
+from bloodcell.studies.ladder.trainings import CNN, check_same_overrides, data_of, plain, run_sweep, sweeps
+from bloodcell.tracking.manifest import manifest
+from bloodcell.tracking.predictions import joined_predictions, read_predictions, write_packed
+from bloodcell.tracking.save import evidence_of
+
+if TYPE_CHECKING:  # torch takes seconds to import: --help must not wait for it
+    pass
+
+PREDICTIONS = "predictions"
+# Of the smallest set of training images; so there are copies of photographs that were learnt, but not as they are.
+TRAINED_ON = 0.9
 
 
-def run_ladder(words: Sequence[str], seeds: Sequence[int], out: Path) -> None:
-    """Train what is missing, then write ``ladder.json``, ``ladder.md`` and ``ladder.png``.
+def run_ladder(words: Sequence[str], seeds: Sequence[int], models: Sequence[str], out: Path) -> None:
+    """Train what is missing, then write predictions, ``ladder.json``, ``ladder.md`` and ``ladder.png``.
 
     Args:
         words: Hydra overrides for all trainings.
         seeds: Seeds of the trainings.
+        models: Nets and controls that see no cell; the controls that learn nothing come with ``CNN``.
         out: Folder for the runs and the results.
 
     Raises:
         InputError: If a training fails, or what is in ``out`` was made with other overrides.
     """
-    todo = trainings(seeds)
-    data = {one: data_of(one, words) for one in todo}
-    smallest = min(len(one.split.train) for one in data.values())
-    common = ["experiment=ladder", *words, f"data.train_images={smallest}"]
+    todo = sweeps(seeds, models)
+    data = {one.rung: [data_of(one, fold, words) for fold in one.folds] for one in sweeps(seeds, [CNN])}
+    smallest = min(len(fold.split.train) for folds in data.values() for fold in folds)
+    number = int(TRAINED_ON * smallest)
+    common = [*words, f"data.train_images={number}"]
     check_same_overrides(out, common)
+    tested: list[Tested] = []
+    trainings: list[dict[str, Any]] = []
     with progress_bar() as progress:
-        for one in progress.track(todo, description=f"training, {smallest:,} images each"):
-            run_training(one, common, out / one.name)
-    tested = [view for one in todo for view in read_tested(one, out / one.name)]
-    tested += neighbour_tests({one: data[one] for one in todo if one.model == CNN and one.seed == seeds[0]})
-    rows = ladder_rows(tested)
-    manifest = read_json(out / todo[0].name / "manifest.json")
-    write_json(out / "ladder.json", {"train_images": smallest, "seeds": list(seeds), "rows": rows})
-    write_json(out / "manifest.json", {**manifest, "command": [Path(sys.argv[0]).name, *sys.argv[1:]]})
-    write_table_and_figure(rows, out)
-    print(ladder_table(rows))
+        task = progress.add_task(f"training, {number:,} images each", total=sum(one.jobs for one in todo))
+        before = 0
+        for one in todo:
+
+            def seen(done: int, before: int = before) -> None:
+                progress.update(task, completed=before + done)
+
+            runs = run_sweep(one, common, out, seen)
+            tested += [view for run in runs for view in read_tested(one, run)]
+            trainings += [{"sweep": one.name, **evidence_of(run)} for run in runs]
+            before += one.jobs
+    if CNN in models:
+        tested += neighbour_tests(data, seeds[0])
+    about = {"train_images": number, "seeds": list(seeds), "predictions": _write(tested, out)}
+    write_json(out / "trainings.json", {"trainings": trainings})
+    fingerprint = trainings[0]["manifest"]["data"]["fingerprint"]
+    write_json(out / "manifest.json", manifest({}, {"fingerprint": fingerprint}))
+    write_json(out / "ladder.json", about)
+    write_ladder(out)
+    print(ladder_table(read_json(out / "ladder.json")["rows"]))
     print(f"figure: {out / 'ladder.png'}\ntable:  {out / 'ladder.md'}")
+
+
+def _write(tested: Sequence[Tested], out: Path) -> list[dict[str, Any]]:
+    """Write a table of predictions for each model, protocol and seed; list them."""
+    listed = []
+    for model, rung, seed in dict.fromkeys((one.model, one.rung, one.seed) for one in tested):
+        name = plain(f"{model} {rung} seed {seed}")
+        these = [one.predictions for one in tested if (one.model, one.rung, one.seed) == (model, rung, seed)]
+        write_packed(out / PREDICTIONS / f"{name}.csv.gz", joined_predictions(these))
+        listed.append({"file": f"{PREDICTIONS}/{name}.csv.gz", "model": model, "rung": rung, "seed": seed})
+    return listed
+
+
+def write_ladder(folder: Path) -> None:
+    """Compute the rows of ``ladder.json`` from the predictions beside it, and write its table and its figure.
+
+    Args:
+        folder: With ``ladder.json``, whose ``predictions`` name the tables.
+    """
+    content = read_json(folder / "ladder.json")
+    tested = []
+    for one in content["predictions"]:
+        table = read_predictions(folder / one["file"])
+        views = dict.fromkeys(table.view.tolist())
+        tested += [Tested(one["model"], one["rung"], one["seed"], view, table.of_view(view)) for view in views]
+    rows = ladder_rows(tested)
+    write_json(folder / "ladder.json", {**content, "rows": rows, "drop": drop(rows)})
+    write_table_and_figure(rows, folder)
 
 
 def write_table_and_figure(rows: Sequence[Mapping[str, Any]], out: Path) -> None:

@@ -1,15 +1,17 @@
-"""The trainings of the ladder: which there are, what each differs in, and how one is run."""
+"""The trainings of the ladder: which sweeps there are, what each differs in, and how one is run."""
 
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_json
-from bloodcell.tracking.status import read_status
+from bloodcell.tracking.reader import Run, find_runs, read_run
+from bloodcell.tracking.status import DONE, read_status
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help must not wait for it
     from bloodcell.data.datamodule import CellImages
@@ -17,61 +19,75 @@ if TYPE_CHECKING:  # torch takes seconds to import: --help must not wait for it
 FOLDS = 5
 # The protocols, from the most to the least flattering.
 RUNGS = ("random", "official", "official_strict", "grouped")
-CNN, BACKGROUND, GEOMETRY = "small CNN", "background only", "mask geometry only"
+CNN, PAPER = "small CNN", "the paper's net"
+BACKGROUND, GEOMETRY = "background only", "mask geometry only"
+# The experiment that each net is trained by; the controls do not see the cell.
+EXPERIMENTS = {CNN: "ladder", PAPER: "paper", BACKGROUND: "ladder", GEOMETRY: "ladder"}
+MASKS = {BACKGROUND: "background", GEOMETRY: "geometry"}
+LOOK_EVERY = 1.0  # seconds
 
 
 @dataclass(frozen=True)
-class Training:
-    """One training of the ladder.
+class Sweep:
+    """The trainings of one net under one protocol: every seed, and under ``grouped`` every fold.
 
     Attributes:
-        model: ``CNN``, or a control that does not see the cell: ``BACKGROUND``, ``GEOMETRY``.
+        model: ``CNN``, ``PAPER``, or a control that does not see the cell: ``BACKGROUND``, ``GEOMETRY``.
         rung: The protocol.
-        seed: Seed of the training.
-        fold: Fold that is tested on under ``grouped``; 0 elsewhere.
+        seeds: Seeds of the trainings.
     """
 
     model: str
     rung: str
-    seed: int
-    fold: int
+    seeds: tuple[int, ...]
 
     @property
     def name(self) -> str:
-        """The name of its run directory."""
-        fold = f"-fold{self.fold}" if self.rung == "grouped" else ""
-        return f"{self.model.replace(' ', '-').lower()}-{self.rung}-seed{self.seed}{fold}"
+        """The name of its directory."""
+        return plain(f"{self.model} {self.rung}")
 
     @property
-    def overrides(self) -> list[str]:
-        """What its config differs in from the others."""
-        words = [f"data.protocol={self.rung}", f"seed={self.seed}"]
-        words += [f"data.folds={FOLDS}", f"data.fold={self.fold}"] if self.rung == "grouped" else []
-        mask = {CNN: None, BACKGROUND: "background", GEOMETRY: "geometry"}[self.model]
-        return words + ([f"data.mask={mask}"] if mask else [])
+    def folds(self) -> tuple[int, ...]:
+        """The folds that are tested on, 0 alone where there are none."""
+        return tuple(range(FOLDS)) if self.rung == "grouped" else (0,)
+
+    @property
+    def jobs(self) -> int:
+        """Number of its trainings."""
+        return len(self.seeds) * len(self.folds)
+
+    @property
+    def fixed(self) -> list[str]:
+        """What all its trainings have in common."""
+        words = [f"experiment={EXPERIMENTS[self.model]}", f"data.protocol={self.rung}"]
+        words += [f"data.folds={FOLDS}"] if self.rung == "grouped" else []
+        return [*words, *([f"data.mask={MASKS[self.model]}"] if self.model in MASKS else [])]
+
+    @property
+    def grid(self) -> list[str]:
+        """What they differ in."""
+        folds = [f"data.fold={','.join(map(str, self.folds))}"] if self.rung == "grouped" else []
+        return [f"seed={','.join(map(str, self.seeds))}", *folds]
 
 
-def trainings(seeds: Sequence[int]) -> list[Training]:
-    """List all trainings; the masked controls with the first seed alone, under the first and the last protocol."""
-    return [
-        Training(model, rung, seed, fold)
-        for model, rungs, times in (
-            (CNN, RUNGS, seeds),
-            (BACKGROUND, ("random", "grouped"), seeds[:1]),
-            (GEOMETRY, ("random", "grouped"), seeds[:1]),
-        )
-        for seed in times
-        for rung in rungs
-        for fold in (range(FOLDS) if rung == "grouped" else (0,))
-    ]
+def plain(text: str) -> str:
+    """Make the name of a file or a folder of a text."""
+    return text.lower().replace("'", "").replace(" ", "-")
 
 
-def data_of(training: Training, words: Sequence[str]) -> "CellImages":
+def sweeps(seeds: Sequence[int], models: Sequence[str]) -> list[Sweep]:
+    """List the sweeps of some nets; the controls have the first seed alone, and the first and the last protocol."""
+    ends = (RUNGS[0], RUNGS[-1])
+    of = {CNN: (RUNGS, seeds), PAPER: (ends, seeds), BACKGROUND: (ends, seeds[:1]), GEOMETRY: (ends, seeds[:1])}
+    return [Sweep(model, rung, tuple(of[model][1])) for model in models for rung in of[model][0]]
+
+
+def data_of(sweep: Sweep, fold: int, words: Sequence[str]) -> "CellImages":
     """Find the images of a training and split them, without reading pixels."""
     from bloodcell.config.compose import composed
     from bloodcell.training.assemble import find_data
 
-    return find_data(composed(["experiment=ladder", *words, *training.overrides]))
+    return find_data(composed([*sweep.fixed, *words, f"data.fold={fold}"]))
 
 
 def check_same_overrides(out: Path, common: list[str]) -> None:
@@ -91,22 +107,40 @@ def check_same_overrides(out: Path, common: list[str]) -> None:
     write_json(path, {"overrides": common})
 
 
-def run_training(training: Training, common: Sequence[str], run_dir: Path) -> None:
-    """Run a training in a process of its own; keep a finished one, resume an interrupted one.
+def run_sweep(sweep: Sweep, common: Sequence[str], out: Path, seen: Callable[[int], None]) -> list[Run]:
+    """Run a sweep as a user would; finished trainings are kept, interrupted ones go on.
+
+    Args:
+        sweep: The sweep.
+        common: Overrides of all sweeps.
+        out: Folder of the ladder; its log is written there too.
+        seen: Called with the number of trainings that are done, every second.
+
+    Returns:
+        Its runs.
 
     Raises:
-        InputError: If it fails.
+        InputError: If one fails.
     """
-    if read_status(run_dir)["state"] == "ok":
-        return
-    words = [*common, *training.overrides, f"hydra.run.dir={run_dir}"]
-    if (run_dir / "checkpoints" / "last.ckpt").is_file():
-        words = [f"ckpt_path={run_dir}"]
-    with (run_dir.parent / f"{training.name}.log").open("w", encoding="utf-8") as log:
-        code = subprocess.run(
-            [sys.executable, "-m", "bloodcell.train", *words], stdout=log, stderr=subprocess.STDOUT, check=False
-        ).returncode
-    if code:
-        raise InputError(
-            training.name, expected="a training that ends well", got=f"exit code {code}", fix=f"see {log.name}"
-        )
+    place = out / sweep.name
+    if _done(place) < sweep.jobs:
+        words = [*sweep.fixed, *common, *sweep.grid, f"hydra.sweep.dir={place}"]
+        with (out / f"{sweep.name}.log").open("w", encoding="utf-8") as log:
+            command = [sys.executable, "-m", "bloodcell.train", "-m", *words]
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            try:
+                while process.poll() is None:
+                    seen(_done(place))
+                    time.sleep(LOOK_EVERY)
+            finally:
+                process.terminate()  # it ends its job by itself, and goes on with it the next time
+                process.wait()
+        if process.returncode:
+            ended = f"exit code {process.returncode}"
+            raise InputError(sweep.name, expected="a sweep that ends well", got=ended, fix=f"see {log.name}")
+    seen(sweep.jobs)
+    return [read_run(path) for path in find_runs(place)]
+
+
+def _done(place: Path) -> int:
+    return sum(read_status(path.parent)["state"] in DONE for path in place.glob("*/status.json"))
