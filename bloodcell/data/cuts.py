@@ -91,6 +91,17 @@ def cut_folds(index: Index, units: IntArray, folds: int, seed: int, *, validatio
     return parts
 
 
+def cut_blocks(index: Index, units: IntArray, folds: int) -> list[IntArray]:
+    """Cut photographs into blocks of consecutive numbers, the order in which they were taken, as even as can be.
+
+    Args:
+        index: The table of images.
+        units: One row per photograph.
+        folds: Number of blocks.
+    """
+    return np.array_split(units[np.argsort(index.micrograph[units], kind="stable")], folds)
+
+
 def cut_share(index: Index, rows: IntArray, seed: int) -> tuple[IntArray, IntArray]:
     """Cut a stratified share off some rows, by group where groups are known; both parts come back sorted.
 

@@ -105,7 +105,7 @@ def describe(data: CellImages, before: Seen = NOTHING, *, training: bool = True)
     split, index = data.split, data.index
     found = index.digests
     beside = {name: found[name] for name in index.file[~index.published].tolist()}
-    if split.protocol in ("grouped", "official_strict") and data.lineage is not None:
+    if split.protocol in ("grouped", "blocked", "official_strict") and data.lineage is not None:
         check_hashes(found, data.lineage)
     published = fingerprint_of_images(index, found)
     known = identities(data, found, published)

@@ -12,7 +12,7 @@ from bloodcell.data.kaggle import locate
 CHANNELS = 3
 # Of each data set, by the name of what reads it.
 PROTOCOLS: dict[str, tuple[str | None, ...]] = {
-    "BloodCells": ("random", "official", "official_strict", "grouped", "everything"),
+    "BloodCells": ("random", "official", "official_strict", "grouped", "blocked", "everything"),
     "Folder": (None, "grouped", "all_test"),
 }
 PROTOCOLS["blood_cells_or_smears"] = PROTOCOLS["BloodCells"]
@@ -31,7 +31,7 @@ def check_data(reader: str, values: Mapping[str, Any]) -> None:
         InputError: Naming the key.
     """
     check_rules((f"data.{key}", value, good, expected) for key, value, good, expected in _of_data(reader, values))
-    if values.get("protocol", "grouped") == "grouped" and "fold" in values:
+    if values.get("protocol", "grouped") in ("grouped", "blocked") and "fold" in values:
         check_fold(values["fold"], values["folds"])
     if values.get("group_pattern") is not None:
         check_pattern(values["group_pattern"])

@@ -8,7 +8,15 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import resample
 
 from bloodcell.common.errors import InputError
-from bloodcell.data.cuts import VALIDATION_FOLDS, clear_of_test, cut_folds, cut_share, groups_known, require_groups
+from bloodcell.data.cuts import (
+    VALIDATION_FOLDS,
+    clear_of_test,
+    cut_blocks,
+    cut_folds,
+    cut_share,
+    groups_known,
+    require_groups,
+)
 from bloodcell.data.index import Index, IntArray
 from bloodcell.data.ranges import check_fold
 
@@ -130,7 +138,13 @@ def official_split(index: Index, seed: int, *, strict: bool = False) -> Split:
 
 
 def grouped_split(
-    index: Index, folds: int, fold: int, fold_seed: int, train_view: Literal["twin", "original"] = "twin"
+    index: Index,
+    folds: int,
+    fold: int,
+    fold_seed: int,
+    train_view: Literal["twin", "original"] = "twin",
+    *,
+    blocked: bool = False,
 ) -> Split:
     """Split off one fold of a cross-validation in which no field group is on two sides.
 
@@ -143,10 +157,13 @@ def grouped_split(
         fold: Which one to test on, 0 to folds - 1.
         fold_seed: Seeds the folds and the validation cut, and nothing else.
         train_view: Whether to learn from the copies or from the originals of the training groups.
+        blocked: Whether a fold is a block of photographs that were taken one after the other (protocol ``blocked``):
+            the nearest thing to a fold of patients where patients are not known. A class may then be missing from a
+            fold. Groups that reach into the block are not learnt from. The validation cut is as ever.
 
     Returns:
         The split: trained on copies (or originals), validated on the same of a further cut of groups, tested on
-        the originals of the held-out groups; beside them, their copies.
+        the originals of the held-out groups (or of the block); beside them, their copies.
 
     Raises:
         InputError: If the fold is out of range, a group is not known, or a class has too few groups.
@@ -162,18 +179,18 @@ def grouped_split(
     units = originals if len(originals) else np.arange(len(index))
     check_fold(fold, folds)
     require_groups(index, np.arange(len(index)), "data.protocol=grouped")
-    held = cut_folds(index, units, folds, fold_seed)[fold]
+    held = (cut_blocks(index, units, folds) if blocked else cut_folds(index, units, folds, fold_seed))[fold]
     rest = units[~np.isin(index.group[units], index.group[held])]
     val = cut_folds(index, rest, VALIDATION_FOLDS, fold_seed, validation=True)[0]
 
     def seen(rows: IntArray, view: str) -> IntArray:
         if not len(originals):
             return np.sort(rows)
-        return np.flatnonzero((index.view == view) & np.isin(index.group, index.group[rows]))
+        return np.flatnonzero((index.view == view) & np.isin(index.micrograph, index.micrograph[rows]))
 
     learnt = rest[~np.isin(index.group[rest], index.group[val])]
     return Split(
-        "grouped",
+        "blocked" if blocked else "grouped",
         seen(learnt, train_view),
         seen(val, train_view),
         np.sort(held),

@@ -115,7 +115,7 @@ def repeat_of(run: Run, over: Sequence[str]) -> Repeat:
 
 def has_folds(run: Run) -> bool:
     """Tell whether ``data.fold`` means anything in the run's split."""
-    return value_of(run, "data.protocol") == "grouped"
+    return value_of(run, "data.protocol") in ("grouped", "blocked")
 
 
 def folds_of(runs: Sequence[Run]) -> int:

@@ -399,6 +399,21 @@ def test_every_photograph_is_tested_once_in_the_five_folds(real_index: Index) ->
 
 
 @pytest.mark.real
+def test_blocks_are_of_consecutive_photographs_and_partition_them(real_index: Index) -> None:
+    splits = [grouped_split(real_index, 5, fold, 0, blocked=True) for fold in range(5)]
+    tested = [sorted(real_index.micrograph[split.test].tolist()) for split in splits]
+    assert [len(block) for block in tested] == [70, 70, 70, 69, 69]
+    assert [name for block in tested for name in block] == sorted(name for block in tested for name in block)
+    for split in splits:
+        sides = [groups(real_index, rows) for rows in (split.train, split.val, split.test)]
+        assert sum(map(len, sides)) == len(set.union(*sides)), "a group that reaches into the block is not learnt from"
+        assert set(real_index.micrograph[split.test_beside].tolist()) == set(real_index.micrograph[split.test].tolist())
+        assert real_index.counts(split.train).min() > 0
+    beside = np.concatenate([split.test_beside for split in splits])
+    assert len(beside) == len(set(beside.tolist())) == 12444
+
+
+@pytest.mark.real
 def test_published_and_random_splits_leak_and_strict_ones_do_not(real_index: Index) -> None:
     official = official_split(real_index, 0)
     assert len(official.test_beside) == 71

@@ -35,7 +35,10 @@ def climb(monkeypatch: pytest.MonkeyPatch) -> Climb:
 def test_all_rungs_are_climbed_with_every_seed_and_the_controls_once() -> None:
     todo = sweeps([3, 4], [CNN, PAPER, BACKGROUND, GEOMETRY])
     assert len(todo) == len(set(todo)) == len({one.name for one in todo})
-    assert {one.rung: one.jobs for one in todo if one.model == CNN} == dict.fromkeys(RUNGS, 2) | {"grouped": 10}
+    assert {one.rung: one.jobs for one in todo if one.model == CNN} == dict.fromkeys(RUNGS, 2) | {
+        "grouped": 10,
+        "blocked": 10,
+    }
     assert {one.rung: one.jobs for one in todo if one.model == PAPER} == {"random": 2, "grouped": 10}
     for model in (BACKGROUND, GEOMETRY):
         assert {(one.rung, one.seeds) for one in todo if one.model == model} == {("random", (3,)), ("grouped", (3,))}
@@ -102,7 +105,7 @@ def test_the_ladder_is_climbed_once(
     }
     # Every photograph is tested once by the folds, in both views; only the masked ones may lack a place.
     for (model, rung), row in rows.items():
-        wanted = {"random": 32, "official": 32, "official_strict": 32, "grouped": 128}[rung]
+        wanted = {"random": 32, "official": 32, "official_strict": 32, "grouped": 128, "blocked": 128}[rung]
         assert row["twin"]["images"] == wanted, (model, rung)
         if rung != "random":
             assert row["original"]["images"] == wanted // 4, (model, rung)

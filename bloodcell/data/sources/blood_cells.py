@@ -41,12 +41,13 @@ class BloodCells(CellImages):
     Args:
         root: Where the images are; ``None`` means ``BLOODCELL_DATA``, then the cache.
         protocol: ``random`` (the paper's, as we read it), ``official`` (TRAIN to TEST), ``official_strict`` (TRAIN
-            without the groups that touch TEST), ``grouped`` (one fold of a cross-validation by field group) or
-            ``everything`` (for a net that is handed on: all is learnt, nothing is measured).
-        folds: Folds of ``grouped``.
+            without the groups that touch TEST), ``grouped`` (one fold of a cross-validation by field group),
+            ``blocked`` (the same by blocks of photographs that were taken one after the other) or ``everything`` (for
+            a net that is handed on: all is learnt, nothing is measured).
+        folds: Folds of ``grouped`` and ``blocked``.
         fold: Fold of them to test on, 0 to folds - 1.
         fold_seed: Seeds the folds and nothing else.
-        train_view: Whether ``grouped`` learns from the copies (``twin``) or from the ``original`` photographs.
+        train_view: Whether both learn from the copies (``twin``) or from the ``original`` photographs.
         test_per_class: Test images of each class under ``random``.
         mask: Hide the white cells (``background``), or everything but where they are (``geometry``): controls.
         lineage: Folder with lineage tables of another copy of the set; ``None`` for the shipped ones.
@@ -58,7 +59,7 @@ class BloodCells(CellImages):
     def __init__(
         self,
         root: str | None = None,
-        protocol: Literal["random", "official", "official_strict", "grouped", "everything"] = "official",
+        protocol: Literal["random", "official", "official_strict", "grouped", "blocked", "everything"] = "official",
         folds: int = 5,
         fold: int = 0,
         fold_seed: int = 0,
@@ -120,8 +121,9 @@ class BloodCells(CellImages):
         match self.protocol:
             case "random":
                 return random_split(index, self.split_seed, self.test_per_class)
-            case "grouped":
-                return grouped_split(index, self.folds, self.fold, self.fold_seed, self.train_view)
+            case "grouped" | "blocked":
+                blocked = self.protocol == "blocked"
+                return grouped_split(index, self.folds, self.fold, self.fold_seed, self.train_view, blocked=blocked)
             case "everything":
                 return everything(index, self.train_view)
             case _:

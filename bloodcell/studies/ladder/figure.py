@@ -22,7 +22,7 @@ def ladder_figure(rows: Sequence[Mapping[str, Any]], rungs: Mapping[str, str]) -
     FigureCanvasAgg(figure)
     models = list(dict.fromkeys(str(row["model"]) for row in rows))
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    shades = dict(zip(rungs, ("#d1495b", "#edae49", "#66a182", "#2e4057"), strict=True))
+    shades = dict(zip(rungs, ("#d1495b", "#edae49", "#66a182", "#2e4057", "#8a5a9e"), strict=False))
     for axes, view, name in zip(
         panels, ("twin", "original"), ("held-out copies", "originals, one per photograph"), strict=True
     ):
@@ -40,6 +40,7 @@ def ladder_figure(rows: Sequence[Mapping[str, Any]], rungs: Mapping[str, str]) -
         axes.grid(axis="x", alpha=0.25)
     panels[0].set_yticks(range(len(models)), models)
     handles = [Line2D([], [], color=shades[key], marker="o", lw=2.2, label=name) for key, name in rungs.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9, title="split")
+    columns = 4 if len(rungs) < 5 else 3
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9, title="split")
     figure.suptitle("Same net, same recipe, same number of training images, another split", fontsize=11)
     return figure

@@ -16,6 +16,7 @@ RUNG_NAMES = {
     "official": "published TRAIN/TEST",
     "official_strict": "TRAIN without TEST's fields",
     "grouped": "grouped by field, 5 folds",
+    "blocked": "by blocks of consecutive photographs, 5 folds",
 }
 
 VIEWS = ("twin", "original", LEFT_OUT)

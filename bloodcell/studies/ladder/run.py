@@ -99,4 +99,5 @@ def write_table_and_figure(rows: Sequence[Mapping[str, Any]], out: Path) -> None
     from bloodcell.studies.ladder.figure import ladder_figure
 
     write_text(out / "ladder.md", ladder_table(rows))
-    save(ladder_figure(rows, RUNG_NAMES), out / "ladder.png")
+    climbed = {row["rung"] for row in rows}
+    save(ladder_figure(rows, {rung: name for rung, name in RUNG_NAMES.items() if rung in climbed}), out / "ladder.png")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:  # torch takes seconds to import: --help must not wait for it
 
 FOLDS = 5
 # The protocols, from the most to the least flattering.
-RUNGS = ("random", "official", "official_strict", "grouped")
+RUNGS = ("random", "official", "official_strict", "grouped", "blocked")
+FOLDED = ("grouped", "blocked")
 CNN, PAPER = "small CNN", "the paper's net"
 BACKGROUND, GEOMETRY = "background only", "mask geometry only"
 # The experiment that each net is trained by; the controls do not see the cell.
@@ -29,7 +30,7 @@ LOOK_EVERY = 1.0  # seconds
 
 @dataclass(frozen=True)
 class Sweep:
-    """The trainings of one net under one protocol: every seed, and under ``grouped`` every fold.
+    """The trainings of one net under one protocol: every seed, and every fold where there are some.
 
     Attributes:
         model: ``CNN``, ``PAPER``, or a control that does not see the cell: ``BACKGROUND``, ``GEOMETRY``.
@@ -49,7 +50,7 @@ class Sweep:
     @property
     def folds(self) -> tuple[int, ...]:
         """The folds that are tested on, 0 alone where there are none."""
-        return tuple(range(FOLDS)) if self.rung == "grouped" else (0,)
+        return tuple(range(FOLDS)) if self.rung in FOLDED else (0,)
 
     @property
     def jobs(self) -> int:
@@ -60,13 +61,13 @@ class Sweep:
     def fixed(self) -> list[str]:
         """What all its trainings have in common."""
         words = [f"experiment={EXPERIMENTS[self.model]}", f"data.protocol={self.rung}"]
-        words += [f"data.folds={FOLDS}"] if self.rung == "grouped" else []
+        words += [f"data.folds={FOLDS}"] if self.rung in FOLDED else []
         return [*words, *([f"data.mask={MASKS[self.model]}"] if self.model in MASKS else [])]
 
     @property
     def grid(self) -> list[str]:
         """What they differ in."""
-        folds = [f"data.fold={','.join(map(str, self.folds))}"] if self.rung == "grouped" else []
+        folds = [f"data.fold={','.join(map(str, self.folds))}"] if self.rung in FOLDED else []
         return [f"seed={','.join(map(str, self.seeds))}", *folds]
 
 
@@ -76,8 +77,8 @@ def plain(text: str) -> str:
 
 
 def sweeps(seeds: Sequence[int], models: Sequence[str]) -> list[Sweep]:
-    """List the sweeps of some nets; the controls have the first seed alone, and the first and the last protocol."""
-    ends = (RUNGS[0], RUNGS[-1])
+    """List the sweeps of some nets; all but ``CNN`` under two protocols, the controls with the first seed alone."""
+    ends = ("random", "grouped")
     of = {CNN: (RUNGS, seeds), PAPER: (ends, seeds), BACKGROUND: (ends, seeds[:1]), GEOMETRY: (ends, seeds[:1])}
     return [Sweep(model, rung, tuple(of[model][1])) for model in models for rung in of[model][0]]
 
