@@ -14,7 +14,7 @@ from tests.fuzz import copied_run
 from tests.helpers import TINY, lasting, metrics_of, timeless, weights
 from tests.processes import Ended, killed, run, strays
 
-TRIALS = 20
+TRIALS, GRAPHS = 20, 6
 SIGNALS = {signal.SIGKILL: (-9,), signal.SIGTERM: (143, -15), signal.SIGINT: (130, -2)}
 Words = list[str]
 
@@ -33,8 +33,8 @@ def words_of(finished: Path, cells: Path, net: Path) -> Callable[[str, Path], Wo
         return {
             "train": ["train", *training, "trainer.max_epochs=3", "optim.lr=0.01"],
             "cache": ["train", *training, "trainer=smoke", "data.cache=disk"],
-            "sweep": ["train", "-m", *training, "optim.lr=0.01,0.001", "hydra.sweep.dir=sweep"],
-            "search": ["search", *training, "optim.lr=tag(log,interval(1e-3,1e-1))", "--trials", "3"],
+            "sweep": ["train", "-m", *training, "trainer=smoke", "optim.lr=0.01,0.001", "hydra.sweep.dir=sweep"],
+            "search": ["search", *training, "trainer=smoke", "optim.lr=interval(1e-3,1e-1)", "--trials", "2"],
             "evaluate": ["evaluate", "run"],
             "export": ["export", "run", "--out", "net.safetensors"],
             "predict": ["predict", str(cells / "test"), "--model", str(net), "--out", "out.csv"],
@@ -112,7 +112,7 @@ def trials(name: str, numbers: Sequence[int], among: str = "") -> list[object]:
     return [pytest.param(name, number, among, id=f"{name}-{number}", marks=slow) for number in numbers]
 
 
-ALL = ("train", "sweep", "search", "evaluate", "predict", "count", "explain", "export", "report", "graph")
+ALL = ("train", "sweep", "search", "evaluate", "predict", "count", "explain", "export", "report")
 
 
 @pytest.mark.parametrize(
@@ -122,6 +122,7 @@ ALL = ("train", "sweep", "search", "evaluate", "predict", "count", "explain", "e
         pytest.param("evaluate", 101, "evaluations", id="evaluate"),
         *[one for name in ALL for one in trials(name, range(TRIALS))],
         *trials("cache", range(TRIALS), "/cache/"),
+        *trials("graph", range(GRAPHS)),
     ],
 )
 def test_killed_at_random(

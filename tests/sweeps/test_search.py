@@ -1,10 +1,7 @@
 """The search: trials are runs, bad ones are stopped early, and it goes on where it was."""
 
-import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import pytest
 
 from bloodcell import search
 from bloodcell.tracking.status import read_status
+from tests import processes
 from tests.helpers import TINY, metrics_of
 
 Search = Callable[..., optuna.Study]
@@ -125,31 +123,25 @@ def test_spaces_are_read_as_hydra_writes_them() -> None:
 
 @pytest.mark.slow
 def test_a_killed_search_makes_the_same_proposals(cells: Path, tmp_path: Path) -> None:
-    words = ["optim.lr=tag(log,interval(1e-3,1e-1))", "trainer.max_epochs=12", "data.batch_size=4", "test=false"]
-    command = [sys.executable, "-m", "bloodcell.search", *TINY, f"data.root={cells}", *words, "--trials", "13"]
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
-
-    def start(where: Path) -> subprocess.Popen[bytes]:
-        where.mkdir(exist_ok=True)
-        return subprocess.Popen(command, cwd=where, env=env, stdout=subprocess.DEVNULL)
+    """Also those that rest on the results of earlier trials, of which TPE wants ten."""
+    space = ["optim.lr=tag(log,interval(1e-3,1e-1))", "trainer.max_epochs=3", "test=false", "--trials", "13"]
+    words = ["search", *TINY, f"data.root={cells}", *space]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir(), killed.mkdir()
 
     def proposals(where: Path) -> list[Any]:
         trials = study_in(where).trials
         before = {one.user_attrs.get("again") for one in trials}
         return [(one.params, one.state, one.value) for one in trials if one.number not in before]
 
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert start(whole).wait(timeout=200) == 0
-    for reached in (2, 11):
-        process = start(killed)
-        deadline = time.monotonic() + 100
-        while len(list(killed.glob("runs/*/*/*/checkpoints/last.ckpt"))) < reached and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert start(killed).wait(timeout=200) == 0
+    undisturbed = processes.run(whole, *words)
+    assert undisturbed.code == 0, undisturbed.err
+    written = [n for n, one in enumerate(undisturbed.writes) if "os.rename" in one and "last.ckpt" in one]
+    for count in (4, 22):
+        assert processes.Process(killed, words, (written[count], signal.SIGKILL)).end().code == -signal.SIGKILL
+    assert processes.run(killed, *words).code == 0
     assert proposals(killed) == proposals(whole)
-    assert len(proposals(whole)) == 13
+    assert len(study_in(killed).trials) == 15
 
 
 @pytest.mark.slow
