@@ -85,5 +85,16 @@ def epochs_within(cfg: DictConfig, classifier: CellClassifier, data: CellImages)
         return int(cfg.trainer.max_epochs)  # an epoch is over before it can be timed
     batch = (timed[-1] - timed[0]) / (len(timed) - 1)
     # The way forward is a third of a step, and all that validation takes.
-    epoch = batch * (len(data.split.train) + len(data.split.val) / 3) / data.batch_size
+    learnt, looked_at = (
+        limited(len(rows) / data.batch_size, cfg.trainer.get(f"limit_{name}_batches"))
+        for name, rows in (("train", data.split.train), ("val", data.split.val))
+    )
+    epoch = batch * (learnt + looked_at / 3)
     return max(1, min(int(cfg.trainer.max_epochs), int(60 * cfg.minutes / epoch)))
+
+
+def limited(batches: float, limit: float | None) -> float:
+    """Apply a limit of Lightning's to a number of batches: a whole number of them, or a share as a fraction."""
+    if limit is None:
+        return batches
+    return min(batches, limit) if isinstance(limit, int) else batches * limit

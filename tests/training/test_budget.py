@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from bloodcell.tracking.status import read_status
+from bloodcell.training.budget import limited
 from tests.helpers import same
 
 Train = Callable[..., Path]
@@ -42,6 +43,11 @@ def test_a_moment_is_one_epoch_and_is_kept(train: Train, capsys: pytest.CaptureF
 def test_jobs_of_a_sweep_have_the_same_epochs(train: Train) -> None:
     run = train("minutes=1e-4", "seed=0,1", "-m")
     assert read_status(run)["epoch"] == 2
+
+
+@pytest.mark.parametrize(("limit", "left"), [(None, 100), (8, 8), (1, 1), (200, 100), (1.0, 100), (0.25, 25), (0, 0)])
+def test_a_limited_epoch_is_shorter(limit: float | None, left: float) -> None:
+    assert limited(100, limit) == left
 
 
 @pytest.mark.parametrize("word", ["minutes=0", "minutes=-1", "minutes=x", "minutes=nan", "~minutes"])
