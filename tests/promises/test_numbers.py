@@ -1,0 +1,36 @@
+"""Committed numbers are those of the committed predictions."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bloodcell.common.env import CHECKOUT
+from bloodcell.evidence.scores import score
+from bloodcell.tracking.predictions import LEFT_OUT, read_predictions
+
+RESULTS = CHECKOUT / "results"
+RUNS = sorted(path.parent for path in RESULTS.glob("*/predictions.csv.gz"))
+
+
+def test_there_are_some() -> None:
+    assert len(RUNS) >= 2
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda path: path.name)
+def test_the_numbers_of_a_run_are_those_of_its_predictions(folder: Path) -> None:
+    said = json.loads((folder / "metrics.json").read_text())
+    table = read_predictions(folder / "predictions.csv.gz")
+    beside = [view for view in ("original", "twin", LEFT_OUT) if f"{view}/acc" in said]
+    for name in ("test", *beside):
+        rows = np.flatnonzero(~np.isin(table.view, beside) if name == "test" else table.view == name)
+        part = table.take(rows)
+        found = score(part.correct, part.probabilities, part.group, table.classes)
+        for key, value in found.values.items():
+            # Probabilities have six decimals on disk; shares of images are what they are.
+            rounded = key in ("log_loss", "log_loss_uniform", "brier", "ece", "ece_expected")
+            assert said[f"{name}/{key}"] == pytest.approx(value, abs=1e-4 if rounded else 1e-12), (name, key)
+        for key, one in found.intervals.items():
+            assert said["intervals"][f"{name}/{key}"][:2] == pytest.approx([one.low, one.high], abs=1e-9), (name, key)
+    assert said["test/balanced_acc"] > 0.25
