@@ -8,6 +8,7 @@ import pytest
 
 from bloodcell.common.env import CHECKOUT
 from bloodcell.evidence.scores import score
+from bloodcell.studies.crops.arms import arms_table, file_of, scored_arms
 from bloodcell.tracking.predictions import LEFT_OUT, read_predictions
 
 RESULTS = CHECKOUT / "results"
@@ -34,3 +35,12 @@ def test_the_numbers_of_a_run_are_those_of_its_predictions(folder: Path) -> None
         for key, one in found.intervals.items():
             assert said["intervals"][f"{name}/{key}"][:2] == pytest.approx([one.low, one.high], abs=1e-9), (name, key)
     assert said["test/balanced_acc"] > 0.25
+
+
+def test_the_arms_on_crops_are_those_of_their_predictions() -> None:
+    said = json.loads((RESULTS / "crops" / "crops.json").read_text())
+    names = [row["arm"] for row in said["rows"]]
+    arms = {name: read_predictions(RESULTS / "crops" / f"{file_of(name)}.csv.gz") for name in names}
+    assert json.loads(json.dumps(scored_arms(arms))) == said
+    table = arms_table(said["rows"], said["against_the_first"], said["classes"])
+    assert table == (RESULTS / "crops" / "crops.md").read_text()

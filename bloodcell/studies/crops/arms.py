@@ -1,7 +1,5 @@
 """The arms side by side: whole field, annotated and found crops, features, and what their average gives."""
 
-import gzip
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import read_json, write_bytes, write_json, write_text
+from bloodcell.common.files import read_json, write_json, write_text
 from bloodcell.data.lineage_table import read_lineage
 from bloodcell.evidence.comparison import group_permutation
 from bloodcell.evidence.intervals import recall_intervals, summary_intervals
 from bloodcell.evidence.pages import markdown_table
 from bloodcell.studies.crops.finding import is_uncut
 from bloodcell.tracking.manifest import manifest
-from bloodcell.tracking.predictions import Predictions, read_folds, write_predictions
+from bloodcell.tracking.predictions import Predictions, read_folds, write_packed
 from bloodcell.tracking.save import portable
 
 PARTS = {"all": "all", "whole": "whole cells", "cut": "cut cells"}
@@ -44,16 +42,29 @@ def write_arms(named: Mapping[str, Path], averaged: Sequence[str], features: Pre
             raise InputError(
                 name, expected=f"the {len(first)} photographs of the first arm", got="others", fix="give all five folds"
             )
-    rows = [_row(name, table) for name, table in arms.items()]
-    pairs = [_pair(name, table, rows[0]["arm"], first) for name, table in list(arms.items())[1:]]
-    write_json(out / "crops.json", {"classes": list(first.classes), "rows": rows, "against_the_first": pairs})
+    content = scored_arms(arms)
+    write_json(out / "crops.json", content)
     write_json(out / "manifest.json", portable(manifest({}, {})))
-    write_text(out / "crops.md", arms_table(rows, pairs, first.classes))
+    write_text(out / "crops.md", arms_table(content["rows"], content["against_the_first"], first.classes))
     for name, table in arms.items():
-        write_bytes(out / f"{_file_of(name)}.csv.gz", _packed(table))
+        write_packed(out / f"{file_of(name)}.csv.gz", table)
     for name, folder in named.items():
         found = sorted(path for path in folder.rglob("manifest.json") if "evaluations" not in path.parts)
-        write_json(out / f"{_file_of(name)}.json", {path.parent.name: portable(read_json(path)) for path in found})
+        write_json(out / f"{file_of(name)}.json", {path.parent.name: portable(read_json(path)) for path in found})
+
+
+def scored_arms(arms: Mapping[str, Predictions]) -> dict[str, Any]:
+    """Compute ``crops.json``: the scores of each arm, and each against the first.
+
+    Args:
+        arms: Predictions of the same photographs in the same order, by the arm's name.
+    """
+    (first_name, first), *others = arms.items()
+    return {
+        "classes": list(first.classes),
+        "rows": [_row(name, table) for name, table in arms.items()],
+        "against_the_first": [_pair(name, table, first_name, first) for name, table in others],
+    }
 
 
 def arms_table(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> str:
@@ -124,17 +135,12 @@ def _average(one: Predictions, other: Predictions) -> Predictions:
     return Predictions(one.classes, *texts, probabilities.argmax(axis=1), probabilities)
 
 
-def _packed(table: Predictions) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        write_predictions(Path(folder) / "predictions.csv", table)
-        return gzip.compress((Path(folder) / "predictions.csv").read_bytes(), 9, mtime=0)
-
-
 def _p(p: float) -> str:
     return f"= {p:.3f}" if p >= 0.001 else "< 0.001"
 
 
-def _file_of(arm: str) -> str:
+def file_of(arm: str) -> str:
+    """Name the files of an arm."""
     return arm.replace(" + ", "_and_").replace(" ", "_")
 
 
