@@ -4,13 +4,15 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bloodcell.data.sources.folder import Folder
 from bloodcell.ladder import main
-from bloodcell.studies.ladder.controls import HISTOGRAM, RAW
-from bloodcell.studies.ladder.rows import RUNG_NAMES, drop
+from bloodcell.studies.ladder.controls import HISTOGRAM, RAW, neighbour_tests
+from bloodcell.studies.ladder.rows import RUNG_NAMES, drop, ladder_rows
 from bloodcell.studies.ladder.trainings import BACKGROUND, CNN, GEOMETRY, PAPER, RUNGS, sweeps
 from tests.helpers import copy_some
 
@@ -78,6 +80,22 @@ def test_the_ladder_needs_the_real_set(climb: Climb, capfd: pytest.CaptureFixtur
     (line,) = capfd.readouterr().err.strip().splitlines()
     assert "expected the Kaggle set" in line
     assert not Path("runs").exists()
+
+
+def test_the_controls_find_the_image_itself(cells: Path) -> None:
+    """Tested on what they know, both are always right; on noise that has no twin they are not."""
+    data = Folder(str(cells))
+    data.look_up()
+    known = replace(data.split, test=data.split.train, test_beside=data.split.val, choice=False)
+    data.split = known
+    found = neighbour_tests({"random": [data]}, seed=0)
+    assert [(one.model, one.view) for one in found] == [(HISTOGRAM, "image")] * 2 + [(RAW, "image")] * 2
+    for itself, other in (found[:2], found[2:]):
+        assert (itself.predictions.predicted == itself.predictions.correct).all()
+        assert other.predictions.probabilities.sum(axis=1).tolist() == [1.0] * len(data.split.val)
+    (one, two) = ladder_rows(found)
+    assert one["image"]["balanced_acc"]["mean"] <= 1
+    assert (two["model"], two["rung"]) == (RAW, "random")
 
 
 @pytest.mark.slow

@@ -16,7 +16,8 @@ from PIL import Image
 from sklearn.model_selection import train_test_split
 
 from bloodcell.common.errors import InputError
-from bloodcell.data.kaggle import CLASSES, find_images, originals_of
+from bloodcell.common.files import read_json
+from bloodcell.data.kaggle import CLASSES, Known, find_images, originals_of
 from bloodcell.data.lineage_table import (
     IMAGES,
     MICROGRAPHS,
@@ -334,6 +335,33 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 def test_check_says_that_all_images_are_those_of_the_table(real: Path, command: Command) -> None:
     assert command(str(real), "--check") == (0, ["all 12,515 images and 367 originals are those of the lineage tables"])
     assert not Path("runs").exists()
+
+
+def test_the_command_writes_tables_pictures_and_what_they_say(
+    tree: Tree, recovered: Lineage, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On the tree as if it were complete; it is recovered by the fixture."""
+    counts = Counter("/".join(file.split("/")[:2]) for file in tree.origin)
+    monkeypatch.setattr("bloodcell.studies.lineage.run.KAGGLE", Known(counts, 12, ""))
+    monkeypatch.setattr("bloodcell.studies.lineage.run.recover", lambda *_: recovered)
+    code, said = command(str(tree.images.parents[2]), "--out", "tables")
+    assert code == 0, said
+    assert said[-1] == "tables: tables"
+    assert set(read_lineage(tmp_path / "tables").images) == set(tree.origin)
+    assert read_json(tmp_path / "tables" / "lineage.json")["placed"] == 24
+    assert read_json(tmp_path / "tables" / "manifest.json")["wall_seconds"] >= 0
+    widths = {path.stem: Image.open(path).size for path in (tmp_path / "tables").glob("*.jpg")}
+    assert set(widths) == {"pairs", "pairs_across_split", "pairs_with_two_labels"}
+    next(iter((tree.images / "TRAIN" / "MONOCYTE").iterdir())).rename(tmp_path / "gone.jpeg")
+    try:
+        code, (line,) = command(str(tree.images.parents[2]), "--out", "tables")
+    finally:
+        lost = next(file for file in tree.origin if not (tree.images / file).exists())
+        (tmp_path / "gone.jpeg").rename(tree.images / lost)
+    assert code == 1
+    assert f"expected {counts['TRAIN/MONOCYTE']} images in TRAIN/MONOCYTE, got" in line
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    assert "expected OpenCV, got none" in command(str(tree.images.parents[2]))[1][0]
 
 
 def test_the_command_needs_the_real_set(command: Command) -> None:

@@ -280,6 +280,32 @@ def test_jobs_as_on_a_cluster(cells: Path, tmp_path: Path) -> None:
     assert "sweep: 1 failed, 1 ok" in (tmp_path / "out.log").read_text()
 
 
+BETWEEN = """
+import sys
+from bloodcell.sweeps import launch
+launch.check_job_place = lambda *_: None  # as if the file came after it had looked
+from bloodcell.train import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_what_is_wrong_in_a_process_of_joblib_is_one_line(cells: Path, tmp_path: Path) -> None:
+    words = ["-m", *TINY, f"data.root={cells}", *SMOKE, "hydra/launcher=joblib", "seed=0,1", "hydra.sweep.dir=sweep"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
+    (tmp_path / "sweep" / "seed_0").mkdir(parents=True)
+    (tmp_path / "sweep" / "seed_0" / "thesis.txt").write_text("all of it")
+    named = ["hydra.sweep.subdir=seed_${seed}"]
+    done = subprocess.run(
+        [sys.executable, "-c", BETWEEN, *words, *named], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "got one that holds thesis.txt" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "sweep" / "seed_0" / "thesis.txt").read_text() == "all of it"
+
+
 MANY = """
 import gc, os, sys
 from bloodcell import train
