@@ -94,6 +94,40 @@ def remembered_digests(files: Iterable[str], root: Path, memory: Path) -> dict[s
     return {name: known[name].rpartition(" ")[2] for name in states}
 
 
+def remember_set(path: Path, files: Iterable[Path], root: Path, source: str, known_by: str) -> None:
+    """Keep the name and the fingerprint of a set, with the state of each of its files and folders.
+
+    Args:
+        path: Where; if it cannot be written to, nothing is kept.
+        files: All that decided it.
+        root: The folder that was looked through.
+        source: Name of the set.
+        known_by: Its fingerprint.
+    """
+    below = {str(file) for file in files}
+    folders = {str(folder) for file in below for folder in Path(file).parents if folder.is_relative_to(root)}
+    states = {place: _state_of_place(place) for place in sorted(below | folders | {str(root)})}
+    newest = max(int(moment) for state in states.values() for moment in state.split()[1:3])
+    if newest < time.time_ns() - SETTLED_NS:
+        with contextlib.suppress(OSError):
+            write_text(path, json.dumps({"source": source, "fingerprint": known_by, "states": states}))
+
+
+def recalled_set(path: Path) -> tuple[str, str] | None:
+    """Return the name and the fingerprint of a set; ``None`` if none was kept, or a file or a folder has changed."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        same = all(_state_of_place(place) == state for place, state in known["states"].items())
+        return (str(known["source"]), str(known["fingerprint"])) if same else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _state_of_place(place: str) -> str:
+    seen = os.stat(place)  # noqa: PTH116  # as below
+    return f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns} {seen.st_ino}"
+
+
 def _recall(path: Path) -> dict[str, str]:
     """State and digest of each file that was hashed before."""
     try:

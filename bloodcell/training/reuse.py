@@ -1,10 +1,13 @@
 """Whether a run that is there was made on the images of today: it is known by its config and by what it saw."""
 
+import hashlib
+import os
 from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from bloodcell.common.env import CACHE, DATA, PACKAGE, PBC, cache_dir
 from bloodcell.common.errors import InputError
 from bloodcell.tracking.manifest import read_manifest
 
@@ -44,16 +47,34 @@ def images_of(data: str) -> tuple[str, str]:
     """Find the images that a config leads to.
 
     Args:
-        data: The part of the config, as YAML, so that the jobs of a sweep ask once.
+        data: The part of the config, as YAML, so that the jobs of a sweep ask once. What it led to before is
+            remembered while no file is changed: a sweep that is finished is looked through without torch.
 
     Returns:
         The name and the fingerprint of the set.
     """
-    from bloodcell.data.describe import fingerprint_of_images
-    from bloodcell.training.assemble import find_data
+    from bloodcell.data.fingerprint import recalled_set, remember_set
 
-    found = find_data(OmegaConf.create({"data": OmegaConf.create(data)}))
-    return found.source, fingerprint_of_images(found.index)
+    path = cache_dir() / "sets" / f"{_key(data)}.json"
+    known = recalled_set(path)
+    if known is None:
+        from bloodcell.data.describe import fingerprint_of_images
+        from bloodcell.training.assemble import find_data
+
+        cfg = OmegaConf.create({"data": OmegaConf.create(data)})
+        found = find_data(cfg)
+        index, table = found.index, cfg.data.get("table")
+        known = found.source, fingerprint_of_images(index)
+        files = [*map(index.where, range(len(index))), *([Path(table).absolute()] if table else [])]
+        remember_set(path, files, index.root, *known)
+    return known
+
+
+def _key(data: str) -> str:
+    """Hash all but the files that decide which images a config leads to: words, places, and the code that looks."""
+    code = [f"{file} {file.stat().st_mtime_ns}" for file in sorted((PACKAGE / "data").rglob("*.*"))]
+    places = [str(os.environ.get(name)) for name in (DATA, PBC, CACHE)]
+    return hashlib.sha256("\n".join([data, str(Path.cwd()), *places, *code]).encode()).hexdigest()[:32]
 
 
 def check_made_on(run_dir: Path, source: str, fingerprint: str, fix: str) -> None:

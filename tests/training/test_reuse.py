@@ -1,0 +1,78 @@
+"""The images of a finished run are compared with today's, without torch while no file of them has changed."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bloodcell.data import fingerprint
+from bloodcell.training import assemble, reuse
+
+DATA = "_target_: bloodcell.data.sources.folder.Folder\nroot: {root}\n"
+
+
+@pytest.fixture
+def root(cells: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(cells, tmp_path / "cells"))
+
+
+@pytest.fixture
+def ask(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[str, str]]:
+    """Asks which images a config leads to, as the next sweep would."""
+    monkeypatch.setattr(fingerprint, "SETTLED_NS", 0)
+
+    def run(words: str = "") -> tuple[str, str]:
+        reuse.images_of.cache_clear()
+        return reuse.images_of(DATA.format(root=root) + words)
+
+    return run
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("looked through again")
+
+
+def test_a_set_that_has_not_changed_is_not_looked_through_again(
+    ask: Callable[[str], tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ask("")
+    monkeypatch.setattr(assemble, "find_data", refuse)
+    assert ask("") == first
+    with pytest.raises(AssertionError, match="looked through again"):
+        ask("protocol: null\n")
+
+
+@pytest.mark.parametrize("change", ["other pixels", "one more", "one less", "another class"])
+def test_every_change_is_seen(ask: Callable[[str], tuple[str, str]], root: Path, change: str) -> None:
+    before = ask("")
+    one = root / "test" / "MONOCYTE" / "_2_1.png"
+    if change == "other pixels":
+        shutil.copy(root / "test" / "MONOCYTE" / "_2_0.png", one)
+    elif change == "one more":
+        shutil.copy(one, one.with_name("new.png"))
+    elif change == "one less":
+        one.unlink()
+    else:
+        one.rename(root / "test" / "EOSINOPHIL" / "moved.png")
+    after = ask("")
+    assert after != before
+    assert ask("") == after
+
+
+def test_a_table_that_changes_is_read_again(ask: Callable[[str], tuple[str, str]], root: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
+    rows = [f"{file},{Path(file).parent.name}" for file in files]
+    table.write_text("\n".join(["file,class", *rows]) + "\n")
+    before = ask(f"table: {table}\n")
+    table.write_text("\n".join(["file,class", *rows[:-1]]) + "\n")
+    assert ask(f"table: {table}\n") != before
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"states": {}}', '{"source": 1, "fingerprint": 2, "states": {"/": 1}}'])
+def test_a_damaged_memory_is_made_again(ask: Callable[[str], tuple[str, str]], damage: str) -> None:
+    first = ask("")
+    (kept,) = (reuse.cache_dir() / "sets").iterdir()
+    kept.write_text(damage)
+    assert ask("") == first
