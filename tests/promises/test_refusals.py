@@ -1,5 +1,7 @@
 """What a user can fix is one line that names it: refusals that no other test brings about."""
 
+import re
+import shutil
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -16,8 +18,9 @@ from bloodcell.data.synthetic.field import render_smear
 from bloodcell.model.attribution import attribute
 from bloodcell.model.features import last_layer
 from bloodcell.prediction.graph import Parity, check_parity
+from bloodcell.sweeps.space import read_space
 from bloodcell.tracking.reader import read_epochs
-from tests.fuzz import typed
+from tests.fuzz import copied_run, typed
 from tests.helpers import TINY, write_cells
 
 OLD = Path(__file__).parent.parent / "old_runs"
@@ -86,6 +89,40 @@ def test_other_commands(net: Path, finished: Path, tmp_path: Path, words: str, s
     places = {"NET": net, "RUN": finished, "OLD": OLD}
     command, *rest = words.split()
     assert said in typed(import_module(f"bloodcell.{command}"), *(places.get(word, word) for word in rest))
+
+
+def test_a_run_whose_checkpoint_no_training_wrote(finished: Path, tmp_path: Path) -> None:
+    run = copied_run(finished, tmp_path / "run")
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    content["optimizer_states"] = [{"state": {}, "param_groups": [1]}]
+    torch.save(content, run / "checkpoints" / "last.ckpt")
+    said = typed(import_module("bloodcell.train"), f"ckpt_path={run}", "trainer.max_epochs=3")
+    assert "expected a checkpoint that this training could have written" in said
+
+
+def test_a_run_whose_images_have_other_classes(cells: Path, finished: Path, tmp_path: Path) -> None:
+    run, images = copied_run(finished, tmp_path / "run"), Path(shutil.copytree(cells, tmp_path / "images"))
+    config = (run / ".hydra" / "config.yaml").read_text()
+    (run / ".hydra" / "config.yaml").write_text(config.replace(str(cells), str(images)))
+    for folder in images.glob("*/MONOCYTE"):
+        folder.rename(folder.with_name("BASOPHIL"))
+    assert "expected its classes ('EOSINOPHIL'" in typed(import_module("bloodcell.export"), run)
+
+
+def test_a_comparison_with_no_setting(finished: Path, tmp_path: Path) -> None:
+    for name, rate in (("a", "lr: 0.001"), ("b", "lr: 0.5")):
+        path = copied_run(finished, tmp_path / "two" / name) / ".hydra" / "config.yaml"
+        path.write_text(re.sub(r"\blr: \S+", rate, path.read_text()))
+    said = typed(import_module("bloodcell.runs"), tmp_path / "two", "--compare", "x")
+    assert "--compare x: expected KEY=VALUE[,KEY=VALUE], got no =" in said
+
+
+def test_a_study_that_is_none(cells: Path, tmp_path: Path) -> None:
+    words = (*TINY, f"data.root={cells}", "optim.lr=interval(0.001,0.1)", "--trials", "1")
+    folder = read_space([word for word in words if "=" in word]).folder
+    folder.mkdir(parents=True)
+    (folder / "study.db").write_text("no database")
+    assert "expected a study that bloodcell.search has written, got" in typed(import_module("bloodcell.search"), *words)
 
 
 def a_table() -> None:
