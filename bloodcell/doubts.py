@@ -9,7 +9,8 @@ from bloodcell.config.command import run_command
 HELP = """Takes the runs of a cross-validation (make sweep SWEEP=folds). Each net is shown text pages, noise, flat
 colours and the pictures of every --set; its threshold is settled by the cells that the other nets left out. Written are
 the shares that are flagged, areas under ROC curves beside those of other scores, how often sets hold the true
-class, and the accuracy of the surest answers alone, all with intervals.
+class, the accuracy of the surest answers alone, and, of a set whose name holds that of a class, how many are called so;
+all with intervals. python -m bloodcell.export RUN --folds FOLDS --doubts doubt.json puts it on the card of a net.
 
   python -m bloodcell.doubts runs/shipped-sweep --set "red cells"=/path/to/chula --set basophils=/path/to/basophils"""
 
