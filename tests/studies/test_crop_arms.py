@@ -3,6 +3,8 @@
 import csv
 import gzip
 import io
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json
+from bloodcell.crops import main
 from bloodcell.data.lineage_table import read_lineage
 from bloodcell.data.micrographs import Pixels
 from bloodcell.studies.crops.arms import write_arms
@@ -43,7 +46,8 @@ def write_field(root: Path, number: int, image: Pixels, boxes: list[tuple[int, i
     (where / "Annotations" / f"BloodImage_{number:05d}.xml").write_text(f"<annotation>{objects}</annotation>")
 
 
-def test_hits_misses_and_alarms_are_counted(tmp_path: Path) -> None:
+def write_fields(tmp_path: Path) -> tuple[Path, list[int]]:
+    """Five photographs and one that is held out; where the copies would be, and the numbers of the five."""
     held = {row.group for row in read_lineage().micrographs.values() if row.subset == "TEST"}
     tuned = [int(n) for n, row in read_lineage().micrographs.items() if row.group not in held]
     box = (70, 160, 230, 320)
@@ -55,7 +59,11 @@ def test_hits_misses_and_alarms_are_counted(tmp_path: Path) -> None:
     for held_out in (row for row in read_lineage().micrographs.values() if row.subset == "TEST"):
         write_field(tmp_path, int(held_out.micrograph), field((150, 240), (600, 300)), [box, (520, 220, 640, 380)])
         break
-    images = tmp_path / "dataset2-master" / "dataset2-master" / "images"
+    return tmp_path / "dataset2-master" / "dataset2-master" / "images", tuned[:5]
+
+
+def test_hits_misses_and_alarms_are_counted(tmp_path: Path) -> None:
+    images, tuned = write_fields(tmp_path)
     found = photographs_scored(images, read_lineage())
     part = found["tuned_on"]
     assert part["fields"] == 4
@@ -66,6 +74,41 @@ def test_hits_misses_and_alarms_are_counted(tmp_path: Path) -> None:
     assert part["whole"]["centre_error_median"] < 0.03
     assert 0.5 < part["whole"]["iou_mean"] < 2 / 3  # of two, and nothing for the one that was missed
     assert found["held_out"]["whole"]["recall"] == found["held_out"]["cut"]["recall"] == 1
+
+
+def test_the_finder_is_measured_by_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On those photographs, a copy with its cell, a copy whose cell is cut, and a field of red cells."""
+    images, _ = write_fields(tmp_path)
+    whole = next(row for row in read_lineage().images.values() if row.cell_inside == 1)
+    cut = next(row for row in read_lineage().images.values() if row.cell_inside < 0.9)
+    for row in (whole, cut):
+        (images / row.file).parent.mkdir(parents=True, exist_ok=True)
+        copy = field((round(2 * row.cell_x), round(2 * row.cell_y)))
+        Image.fromarray(copy).resize((320, 240)).save(images / row.file)
+    (images / "TEST").mkdir(exist_ok=True)
+    few = replace(read_lineage(), images={row.file: row for row in (whole, cut)})
+    monkeypatch.setattr("bloodcell.studies.crops.finding.read_lineage", lambda: few)
+    (tmp_path / "red").mkdir()
+    Image.fromarray(field()).save(tmp_path / "red" / "one.png")
+    monkeypatch.setattr(sys, "argv", ["crops", "finder", "--root", str(tmp_path), "--red-cells", "red", "--out", "out"])
+    main()
+    found = read_json(Path("out/finder.json"))
+    assert found["copies"]["whole"] == {"cells": 1, "found": 1, "recall": 1.0}
+    assert found["copies"]["cut"]["cells"] == 1
+    assert found["red_cells"] == {"fields": 1, "boxes_a_field": 0.0, "where": {}}
+    assert found["photographs"]["tuned_on"]["fields"] == 4
+    table = Path("out/finder.md").read_text()
+    assert "In 1 fields of red cells of another laboratory it finds a cell in: nowhere." in table
+    assert table in capsys.readouterr().out
+
+
+def test_arms_are_folders(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["crops", "arms", "field=nowhere"])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert "field=nowhere: expected NAME=FOLDER of runs, got no such folder" in capsys.readouterr().err
 
 
 def predictions(correct_share: float, seed: int) -> Predictions:
