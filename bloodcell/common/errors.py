@@ -79,7 +79,7 @@ def limit_of(error: BaseException) -> InputError | None:
     if isinstance(error, OSError) and number in NO_PLACE:
         where = str(error.filename or "this machine")
         got = error.strerror or type(error).__name__
-        return InputError(where, expected="a place to write to", got=got, fix="make room, or name another place")
+        return InputError(where, expected="a place to read and write", got=got, fix="make room, or name another place")
     return None
 
 

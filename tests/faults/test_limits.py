@@ -39,11 +39,11 @@ def limited(what: int, most: int) -> None:
         ("predict", MEMORY, 5_000_000, "expected more memory"),
         ("export", SIZE, 3_000, "got File too large; "),
         pytest.param("train", FILES, 12, "expected more open files", marks=pytest.mark.slow),
-        pytest.param("train", SIZE, 10_000, "expected a place to write to", marks=pytest.mark.slow),
+        pytest.param("train", SIZE, 10_000, "expected a place to read and write", marks=pytest.mark.slow),
         pytest.param("train", MEMORY, 50_000_000, "expected more memory", marks=pytest.mark.slow),
         pytest.param("evaluate", FILES, 8, "expected more open files", marks=pytest.mark.slow),
-        pytest.param("evaluate", SIZE, 10_000, "expected a place to write to", marks=pytest.mark.slow),
-        pytest.param("report", SIZE, 20_000, "expected a place to write to", marks=pytest.mark.slow),
+        pytest.param("evaluate", SIZE, 10_000, "expected a place to read and write", marks=pytest.mark.slow),
+        pytest.param("report", SIZE, 20_000, "expected a place to read and write", marks=pytest.mark.slow),
     ],
 )
 def test_a_machine_that_lacks_something_is_one_line(
@@ -75,8 +75,8 @@ def test_a_machine_that_lacks_something_is_one_line(
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(errno.ENOSPC, "No space left on device", "x/last.ckpt"), "x/last.ckpt: expected a place to write to"),
-        (OSError(errno.EROFS, "Read-only file system", "x"), "x: expected a place to write to, got Read-only"),
+        (OSError(errno.ENOSPC, "No space left on device", "x/last.ckpt"), "x/last.ckpt: expected a place to read and write"),
+        (OSError(errno.EROFS, "Read-only file system", "x"), "x: expected a place to read and write, got Read-only"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "expected more memory"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB\nMore"), "Tried to allocate 2 GiB; free some"),
         (MemoryError(), "expected more memory, got MemoryError"),
