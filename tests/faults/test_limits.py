@@ -75,7 +75,7 @@ def test_a_machine_that_lacks_something_is_one_line(
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(errno.ENOSPC, "No space left on device", "x/last.ckpt"), "x/last.ckpt: expected a place to read and write"),
+        (OSError(errno.ENOSPC, "No space left", "x/last.ckpt"), "x/last.ckpt: expected a place to read and write"),
         (OSError(errno.EROFS, "Read-only file system", "x"), "x: expected a place to read and write, got Read-only"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "expected more memory"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB\nMore"), "Tried to allocate 2 GiB; free some"),
