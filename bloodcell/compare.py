@@ -88,7 +88,7 @@ def _show(found: dict[str, Any]) -> None:
         one = found["mcnemar"]
         said = f"only A correct {one['only_first']}, only B {one['only_second']}"
         table.add_row("exact McNemar", said, f"{one['p']:.4f}")
-    Console().print(table)
+    Console(markup=False).print(table)
     if found["groups"] is None:
         print(
             "WARNING: it is not known which images belong together (of a patient, of a slide, copies), so that each "

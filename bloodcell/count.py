@@ -33,7 +33,7 @@ def count(images: list[str], model: Path | None, out: Path, view: "View") -> int
     Returns:
         Pictures that could not be read.
     """
-    from rich import print as show
+    from rich.console import Console
 
     from bloodcell.common.errors import InputError
     from bloodcell.common.files import write_json, write_text
@@ -52,7 +52,7 @@ def count(images: list[str], model: Path | None, out: Path, view: "View") -> int
     said, page = list(summary(outcome, net, out)), out.with_suffix(".html")
     write_text(page, count_page(found, pick_cells(table_rows(out), net.classes), said[1:-1]))
     print("\n".join(said))
-    show(differential_table(found))
+    Console(markup=False).print(differential_table(found))
     print(f"page: {page}")
     return outcome.unreadable
 

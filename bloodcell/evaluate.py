@@ -47,6 +47,7 @@ def evaluate(
     from bloodcell.training.printout import print_data, show
     from bloodcell.training.restore import find_checkpoint, seen_by
     from bloodcell.training.sharing import ShareProcessor
+    from bloodcell.training.trained import check_fits
 
     quiet()
     out = new_place(run_dir)
@@ -65,6 +66,7 @@ def evaluate(
         data.split = Split("training images", data.split.train, data.split.train, data.split.train, False, caveat)
         about = replace(describe(data, about.seen, training=False), caveat="; ".join(filter(None, [changed, caveat])))
     print_data(about)
+    check_fits(cfg.model, path)
     classifier = make_classifier(cfg, data)
     collector = Collector()
     trainer = L.Trainer(

@@ -144,7 +144,7 @@ def print_comparison(what: str, kept: Path, run_dir: Path) -> None:
     shown = number_table(title, ["metric", "before", "now", "difference"])
     for name, before, after in rows:
         shown.add_row(name, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}")
-    Console().print(shown)
+    Console(markup=False).print(shown)
     why = reasons(read_manifest(kept), read_manifest(run_dir))
     if verdict != "identical":
         print("what differs: " + ("; ".join(why) if why else "nothing that the manifests record"))

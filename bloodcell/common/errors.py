@@ -2,12 +2,15 @@
 
 import errno
 import math
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any
 
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 NO_MEMORY = ("can't allocate memory", "out of memory", "can't start new thread")  # torch, CUDA, Python
+# Controls, ends of lines, halves of letters, and what turns the direction of a text.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 Rule = tuple[str, object, bool, str]  # a key, its value, whether that is good, what is expected
 
 
@@ -26,13 +29,16 @@ class InputError(ValueError):
 
     def __init__(self, where: str, *, expected: str, got: str, fix: str) -> None:
         line = f"{where}: expected {expected}, got {got}; {fix}"
-        line = " ".join(line.split())
-        # A name in a stranger's file may hold what a terminal obeys.
-        super().__init__("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line))
+        super().__init__(printable(" ".join(line.split())))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Say how it is made again in another process: of its line, not of the parts of it."""
         return _made_again, (type(self), self.args, self.__dict__)
+
+
+def printable(text: str) -> str:
+    """Replace in a text from anybody's file what a terminal obeys and does not show; line ends too."""
+    return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _made_again(kind: type[InputError], line: tuple[str], parts: dict[str, Any]) -> InputError:

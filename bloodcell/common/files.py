@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import StringIO
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +19,8 @@ from bloodcell.common.errors import InputError
 # What is read may come from anybody. No file of a run is a tenth as large, none but a table has long values.
 JSON_BYTES, YAML_BYTES, CSV_BYTES = 4_000_000, 1_000_000, 64_000_000
 YAML_NODES, YAML_DEPTH, YAML_LETTERS = 20_000, 32, 20_000
+# What a spreadsheet takes for the start of a formula, or looks behind.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 HALF = "halfdone"  # how the name of a file ends that is being written
 # libyaml where PyYAML was built with it: ten times as fast. A safe loader, both of them.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -193,12 +195,26 @@ def _unreadable(path: Path, expected: str, got: object) -> InputError:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table as CSV."""
+    """Write a table as CSV; a text that a spreadsheet would take for a formula is quoted."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([quoted_cell(cell) for cell in row] for row in (header, *rows))
     write_text(path, text.getvalue())
+
+
+def quoted_cell(cell: object) -> object:
+    """Quote a text that a spreadsheet would take for a formula; numbers stay as they are."""
+    if isinstance(cell, str) and cell.lstrip("'").startswith(FORMULA):
+        with suppress(ValueError):
+            float(cell)
+            return cell
+        return f"'{cell}"
+    return cell
+
+
+def as_found(cell: str) -> str:
+    """Give the text that was quoted as a cell."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(FORMULA) else cell
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -216,4 +232,4 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     for number, row in enumerate(rows, start=1):
         if None in row or None in row.values():
             raise _unreadable(path, "as many cells in each row as in the header", f"others in row {number:,}")
-    return rows
+    return [{as_found(name): as_found(cell) for name, cell in row.items()} for row in rows]

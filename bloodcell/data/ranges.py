@@ -10,6 +10,7 @@ from bloodcell.common.errors import InputError, Rule, check_rules, is_number, is
 from bloodcell.data.kaggle import locate
 
 CHANNELS = 3
+MOST_SIDE = 4096  # of what a net sees: one such picture, and a few layers of a net on it, fit into memory
 # Of each data set, by the name of what reads it.
 PROTOCOLS: dict[str, tuple[str | None, ...]] = {
     "BloodCells": ("random", "official", "official_strict", "grouped", "blocked", "everything"),
@@ -59,10 +60,10 @@ def check_places(reader: str, values: Mapping[str, Any]) -> None:
 
 def _of_data(reader: str, values: Mapping[str, Any]) -> Iterator[Rule]:
     size, root, pattern = values.get("image_size"), values.get("root"), values.get("group_pattern")
-    two = isinstance(size, Sequence) and len(size) == 2 and all(is_whole(side, 1) for side in size)
+    two = isinstance(size, Sequence) and len(size) == 2 and all(is_whole(side, 1, MOST_SIDE) for side in size)
     protocols = PROTOCOLS.get(reader, (values.get("protocol"),))
     rules = {
-        "image_size": (two, "height and width in pixels"),
+        "image_size": (two, f"height and width in pixels, at most {MOST_SIDE} each"),
         "root": ((isinstance(root, str) and bool(root)) or (root is None and reader != "Folder"), "a path"),
         "protocol": (values.get("protocol") in protocols, " or ".join(name or "null" for name in protocols)),
         "cache": (values.get("cache") in ("disk", "ram", "none"), "disk, ram or none"),
@@ -70,7 +71,7 @@ def _of_data(reader: str, values: Mapping[str, Any]) -> Iterator[Rule]:
         "mask": (values.get("mask") in (None, "background", "geometry"), "null, background or geometry"),
         "view": (values.get("view") in ("field", "crop"), "field or crop"),
         "crop": (values.get("crop") in ("found", "annotated"), "found or annotated"),
-        "crop_side": (is_whole(values.get("crop_side"), 1), "pixels of a field whose shorter side is 480, as 280"),
+        "crop_side": (is_whole(values.get("crop_side"), 1, MOST_SIDE), "pixels of a field of 640x480, as 280"),
         "folds": (is_whole(values.get("folds"), 2), "a whole number from 2"),
         "batch_size": (is_whole(values.get("batch_size"), 1), COUNT),
         "test_per_class": (is_whole(values.get("test_per_class"), 1), COUNT),

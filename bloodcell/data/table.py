@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from bloodcell.common.console import counted
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import UNPRINTABLE, InputError
 from bloodcell.data.index import Index, index_of
 from bloodcell.data.layout import SUBSETS
-from bloodcell.data.tree import UNPRINTABLE, Tree, shown
+from bloodcell.data.tree import Tree, shown
 
 COLUMNS = ("class", "group", "split")
 # What columns are called elsewhere, in lower case; where two of a kind are there, none is taken.

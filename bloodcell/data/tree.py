@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from bloodcell.common.console import counted
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import UNPRINTABLE, InputError
 from bloodcell.data.decode import SUFFIXES
 
 # What systems and tools leave in a folder, beside everything whose name begins with a dot; in lower case.
@@ -19,7 +18,6 @@ JUNK_FOLDERS = frozenset(
 )
 JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"})
 # Line ends, terminal controls and bytes that are no UTF-8 (surrogates): no table, page or terminal can show them.
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 NAMES_SAID = 12
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import UNPRINTABLE, InputError
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,8 @@ def _wrong_parts(content: dict[Any, Any]) -> Iterator[str]:
         names = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
         if not names or len(set(classes)) < len(classes) or not classes:
             yield "classes that are no list of names"
+        elif any(UNPRINTABLE.search(name) for name in classes):
+            yield "names of classes that cannot be shown"
     if not isinstance(content.get("epoch", 0), int):
         yield "an epoch that is no whole number"
     if seen is not None:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from bloodcell.common.console import counted, progress_bar
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import InputError, is_number
 from bloodcell.evidence.intervals import Estimate
 from bloodcell.evidence.scores import score
 from bloodcell.prediction.answers_file import AnswersFile, table_rows
@@ -161,7 +161,7 @@ def summary(outcome: Outcome, predictor: Predictor, out: Path) -> Iterator[str]:
         yield outcome.evaluation
     metrics = trained.card.about.get("metrics")
     honest = metrics.get("balanced_acc") if isinstance(metrics, dict) else None
-    if isinstance(honest, list) and len(honest) == 4:
+    if isinstance(honest, list) and len(honest) == 4 and all(is_number(one, 0, 1) for one in honest[:3]):
         yield "on held-out photographs this recipe reaches a balanced accuracy of {:.3f} ({:.3f}-{:.3f})".format(
             *honest
         )

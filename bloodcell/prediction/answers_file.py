@@ -8,13 +8,10 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from bloodcell.common.errors import InputError
-from bloodcell.common.files import held
+from bloodcell.common.errors import InputError, printable
+from bloodcell.common.files import held, quoted_cell
 from bloodcell.prediction.inputs import Picture
 from bloodcell.prediction.predictor import CellAnswer
-
-# What a spreadsheet takes for the start of a formula.
-FORMULA = ("=", "+", "-", "@")
 
 
 def header(classes: Sequence[str]) -> list[str]:
@@ -118,11 +115,6 @@ def table_rows(path: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
-def as_found(text: str) -> str:
-    """Give the name of a file as it was, of the one in a table."""
-    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text
-
-
 def _ends(file: BinaryIO) -> Iterator[tuple[str, int]]:
     """Each picture in a part and where its rows end, but for the last, whose rows may not all be there."""
     before, end = "", file.tell()
@@ -141,5 +133,4 @@ def _encoded(lines: Iterable[Sequence[str]]) -> bytes:
 
 def _safe(text: str) -> str:
     """A text that stays on its line, and that no spreadsheet takes for a formula."""
-    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return f"'{shown}" if shown.startswith(FORMULA) else shown
+    return str(quoted_cell(printable(text)))

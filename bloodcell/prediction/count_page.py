@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from bloodcell.common.errors import InputError
+from bloodcell.common.files import as_found
 from bloodcell.data.crops.cut import crop_cell
 from bloodcell.evidence.pages import STYLE, data_uri
-from bloodcell.prediction.answers_file import as_found
 from bloodcell.prediction.inputs import opened_picture, picture_named
 from bloodcell.prediction.predictor import UNLIKE
 

@@ -134,7 +134,7 @@ class Predictor:
         """
         waiting = iter(pictures)
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            while part := list(islice(waiting, BATCH)):
+            while part := list(islice(waiting, min(BATCH, self.trained.at_once))):
                 yield from self._answer(list(pool.map(partial(self._open, view=view), part)))
 
     def _open(self, picture: Picture | Pixels, view: View) -> _Opened:

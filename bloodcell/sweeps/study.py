@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import InputError, printable
 from bloodcell.common.files import read_json
 from bloodcell.config.compose import composed, resolve
 from bloodcell.sweeps.names import job_name
@@ -174,7 +174,7 @@ def _trials(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
 
 def _best(study: "optuna.Study") -> str:
     try:
-        return f"best {study.best_value:.4f} by {study.best_trial.user_attrs['run']}"
+        return f"best {study.best_value:.4f} by {printable(str(study.best_trial.user_attrs.get('run')))}"
     except ValueError:
         return "none finished"
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import write_bytes, write_csv
+from bloodcell.common.files import as_found, write_bytes, write_csv
 from bloodcell.evidence.intervals import Floats, Ints, Strings
 
 FILE = "predictions.csv"
@@ -189,7 +189,7 @@ def _parsed(path: Path) -> Predictions:
     for number, line in enumerate(lines, 1):
         if len(line) != len(header):
             raise ValueError(f"{len(line)} cells in row {number}")
-    texts = list(zip(*lines, strict=True))
+    texts = [[as_found(cell) for cell in column] for column in zip(*lines, strict=True)]
     numbers = {name: number for number, name in enumerate(classes)}
     unknown = sorted({*texts[4], *texts[5]} - numbers.keys())
     if unknown:

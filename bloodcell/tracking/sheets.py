@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bloodcell.common.console import counted, duration
+from bloodcell.common.errors import printable
 from bloodcell.evidence.repeats import Mean, equivalence, smallest_found
 from bloodcell.tracking.pairs import Pair
 from bloodcell.tracking.query import Order, is_test
@@ -35,6 +36,12 @@ class Sheet:
     keys: int = 0
     notes: list[str] = field(default_factory=list)
     numbers: list[list[str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Replace what no terminal, page or table may be given: names and texts in it may be anybody's."""
+        object.__setattr__(self, "title", printable(self.title))
+        for lines in [self.header, self.notes, *self.rows, *self.numbers]:
+            lines[:] = ["\n".join(map(printable, text.split("\n"))) for text in lines]
 
 
 def settings_sheet(settings: Sequence[Setting], metrics: Sequence[str], order: Order) -> Sheet:

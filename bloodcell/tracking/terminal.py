@@ -34,7 +34,7 @@ def print_runs(runs: Sequence[Run], metrics: Sequence[str] = ()) -> None:
 
 def print_sheet(sheet: Sheet) -> None:
     """Print a sheet as wide as the terminal, and its notes."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     notes = sheet.notes
     if sheet.rows:
         table = _drawn(sheet.title, sheet.header, sheet.rows)

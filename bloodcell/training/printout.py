@@ -69,7 +69,7 @@ def show(result: Result, data: CellImages, about: DataDescription, run_dir: Path
             reached = result.metrics["val/balanced_acc"]
             print(f"validation balanced accuracy {reached:.3f}; the test images were not looked at")
         return
-    Console().print(_table(result, data, about))
+    Console(markup=False).print(_table(result, data, about))
     for view, tested in result.views.items():
         if view != "test":
             print(VIEWS[view].format(f"{len(tested.rows):,}"))

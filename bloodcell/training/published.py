@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from bloodcell.common.errors import InputError, Rule, is_number, is_whole
+from bloodcell.common.errors import UNPRINTABLE, InputError, Rule, is_number, is_whole
 from bloodcell.common.files import JSON_BYTES, replacing, write_json
 from bloodcell.config.instantiate import build
 from bloodcell.data.seen import Seen
@@ -124,8 +124,9 @@ def _card(content: Any, path: Path) -> Card:
 
 def _rules(content: dict[str, Any], preparation: dict[str, Any], classes: Any, limits: Any) -> Iterator[Rule]:
     names = isinstance(classes, list) and all(isinstance(name, str) and 0 < len(name) < 200 for name in classes)
+    names = names and not any(UNPRINTABLE.search(name) for name in classes)
     unique = names and 1 < len(set(classes)) == len(classes) <= MOST_CLASSES
-    yield "classes", classes, unique, "two or more names"
+    yield "classes", classes, unique, "two or more names that can be shown"
     missing = sorted({one.name for one in fields(Preparation)} - preparation.keys())
     yield "preparation", f"none of {missing}", not missing, "all that a picture needs"
     size = preparation.get("image_size")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bloodcell.common.errors import InputError, is_number
 from bloodcell.common.files import read_json
 from bloodcell.config.instantiate import build
+from bloodcell.data.ranges import check_data
 from bloodcell.data.scaling import Scaling
 from bloodcell.data.seen import Seen, seen_in
 from bloodcell.evidence.calibration import apply_temperature
@@ -23,6 +24,9 @@ from bloodcell.evidence.doubt import LearntCells
 from bloodcell.evidence.intervals import Floats
 from bloodcell.model.features import logits_and_features
 from bloodcell.model.weights import read_checkpoint
+
+# Pixels that a net is given at once: two hundred fields as they are trained on, one picture of the largest size.
+AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -110,9 +114,16 @@ class TrainedNet:
             Calibrated probabilities, shape (N, classes), and features, shape (N, D), both float64.
         """
         with torch.inference_mode():
-            logits, features = logits_and_features(self.net, self.images(pixels))
+            found = [logits_and_features(self.net, self.images(part)) for part in torch.split(pixels, self.at_once)]
+            logits, features = (torch.cat(parts) for parts in zip(*found, strict=True))
             probabilities = logits.float().softmax(dim=1).double().numpy()
         return apply_temperature(probabilities, self.card.temperature), features.numpy().astype(np.float64)
+
+    @property
+    def at_once(self) -> int:
+        """How many pictures of its size the net is given at once."""
+        height, width = self.card.preparation.image_size
+        return max(AT_ONCE // (height * width), 1)
 
 
 def net_of_run(run_dir: Path, cfg: DictConfig, checkpoint: Path, *, reduce: bool) -> TrainedNet:
@@ -131,6 +142,8 @@ def net_of_run(run_dir: Path, cfg: DictConfig, checkpoint: Path, *, reduce: bool
     names, state = content.get("classes"), content.get("state_dict")
     if not isinstance(names, list) or not isinstance(state, dict):
         raise _misfit(checkpoint, "a checkpoint without class names or weights")
+    check_data("", {key: cfg.data.get(key) for key in ("image_size", "crop_side") if cfg.data.get(key) is not None})
+    check_fits(cfg.model, checkpoint)
     net: nn.Module = build(cfg.model, "model", num_classes=len(names))
     try:
         net.load_state_dict({str(name)[4:]: one for name, one in state.items() if str(name).startswith("net.")})
@@ -158,6 +171,35 @@ def net_of_run(run_dir: Path, cfg: DictConfig, checkpoint: Path, *, reduce: bool
         about={"run": str(run_dir), "checkpoint": checkpoint.stem},
     )
     return TrainedNet(net.eval().requires_grad_(False), card, seen_in(content), None, str(checkpoint))
+
+
+def check_fits(model: DictConfig, checkpoint: Path) -> None:
+    """Stop at the weights of another net than a config names, before that net takes memory: it may be of any size.
+
+    Args:
+        model: The part of the config.
+        checkpoint: The weights.
+
+    Raises:
+        InputError: Naming a tensor.
+    """
+    content = read_checkpoint(checkpoint, str(checkpoint))
+    state, names = content.get("state_dict") or {}, content.get("classes") or []
+    try:
+        with torch.device("meta"):
+            own = build(model, "model", num_classes=len(names)).state_dict()
+    except InputError:  # which the net itself will say; or a net that cannot be built without memory
+        return
+    given = {name[4:]: tuple(one.shape) for name, one in state.items() if name.startswith("net.")}
+    odd = [name for name in {**own, **given} if name not in own or tuple(own[name].shape) != given.get(name)]
+    if odd:
+        wanted = tuple(own[odd[0]].shape) if odd[0] in own else "none"
+        raise InputError(
+            str(checkpoint),
+            expected=f"the weights of the net in the config, with net.{odd[0]} of shape {wanted}",
+            got=f"others, with {given.get(odd[0], 'none')}",
+            fix="give the checkpoint of that run",
+        )
 
 
 def _misfit(checkpoint: Path, got: str) -> InputError:

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bloodcell.common.files import read_json
+from bloodcell.common.files import as_found, read_json
 from bloodcell.prediction import count_page
-from bloodcell.prediction.answers_file import as_found
 from bloodcell.prediction.counting import differential
 from tests.helpers import CLASSES
 

@@ -66,6 +66,7 @@ def test_a_published_net_is_the_run_that_it_was_made_of(net: Path, finished: Pat
         (lambda card: card.update(limits=[2, 0, 0]), "a share or null"),
         (lambda card: card["doubt"].update(neighbours=10**9), "learnt cells as points"),
         (lambda card: card.update(format=99), "a card of format 1"),
+        (lambda card: card.update(classes=["A", "B", "\x1b[31m"]), "names that can be shown"),
     ],
 )
 def test_a_strangers_card_is_refused_in_one_line(net: Path, change: Any, said: str) -> None:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from PIL import Image
 from torch import Tensor, nn
 
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import InputError, is_number
 from bloodcell.common.files import write_text
 from bloodcell.data.crops import cut, finder
 from bloodcell.data.decode import open_picture
@@ -174,7 +174,7 @@ def _learnt(trained: TrainedNet) -> bytes:
 def _worth(trained: TrainedNet) -> str:
     metrics = trained.card.about.get("metrics")
     balanced = metrics.get("balanced_acc") if isinstance(metrics, dict) else None
-    if not isinstance(balanced, list) or len(balanced) != 4:
+    if not isinstance(balanced, list) or len(balanced) != 4 or not all(is_number(one, 0, 1) for one in balanced[:3]):
         return "What this net is worth on held-out photographs was not measured."
     value, low, high = (f"{100 * share:.0f} %" for share in balanced[:3])
     return f"On held-out photographs this recipe reaches a balanced accuracy of {value} ({low} to {high})."

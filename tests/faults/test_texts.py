@@ -1,0 +1,88 @@
+"""Texts and sizes in a stranger's files: shown as letters, no formulas, worth no more memory than they hold."""
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from bloodcell.common.errors import InputError
+from bloodcell.common.files import read_csv, write_csv
+from bloodcell.evaluate import evaluate
+from bloodcell.prediction.counting import differential, differential_table
+from bloodcell.tracking.sheet_files import sheets_as_latex, sheets_as_markdown, write_sheet
+from bloodcell.tracking.sheets import Sheet
+from bloodcell.tracking.terminal import print_sheet
+from bloodcell.training.restore import open_net
+
+OBEYED = "\x1b]0;title\x07\x1b[31m[/x]\r\u202e\x9b2J"
+
+
+def test_sheets_show_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    cells = [[OBEYED, "0.5\n0.4 to 0.6"], ["=1+1", "-0.5"]]
+    sheet = Sheet(OBEYED, ["#", OBEYED], cells, notes=[OBEYED], numbers=[["a", "b"], ["@x", "-0.5"]])
+    print_sheet(sheet)
+    write_sheet(tmp_path / "sheet.csv", sheet)
+    said = capsys.readouterr().out
+    assert "[/x]" in said  # no markup of ours either
+    for text in (said, sheets_as_markdown([sheet]), sheets_as_latex([sheet]), (tmp_path / "sheet.csv").read_text()):
+        assert not set(text) & set("\x1b\x07\r\u202e\x9b")
+    assert (tmp_path / "sheet.csv").read_text() == "a,b\n'@x,-0.5\n"
+
+
+def test_no_cell_of_any_table_is_a_formula_and_each_is_read_as_it_was(tmp_path: Path) -> None:
+    texts = ["=1+1", "+ve", "-a", "@x", "\t=1", "'=1", "'quoted'", "-0.5", "+1", "-inf", "a", ""]
+    write_csv(tmp_path / "a.csv", ["file", "=head"], [[text, -1.5] for text in texts])
+    with (tmp_path / "a.csv").open(newline="") as file:
+        cells = [row[0] for row in csv.reader(file)]
+    assert not [cell for cell in cells if cell.startswith(("=", "@", "\t", "+v", "-a"))]
+    assert [row["file"] for row in read_csv(tmp_path / "a.csv")] == texts
+    assert read_csv(tmp_path / "a.csv")[0]["=head"] == "-1.5"
+
+
+def test_names_of_classes_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    Console(markup=False).print(differential_table(differential([{"class": "[/x]", "reason": ""}], ["[/x]", "[red]"])))
+    said = capsys.readouterr().out
+    assert "[/x]" in said
+    assert "[red]" in said
+
+
+def changed(finished: Path, tmp_path: Path, change: Any) -> Path:
+    run = Path(shutil.copytree(finished, tmp_path / "given"))
+    path = run / ".hydra" / "config.yaml"
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda cfg: cfg["model"].update(widths=[4, 12_000, 12_000, 8]), "net.block2.0.weight of shape"),
+        (lambda cfg: cfg["data"].update(image_size=[60_000, 60_000]), "at most 4096 each"),
+        (lambda cfg: cfg["data"].update(crop_side=10**6), "pixels of a field"),
+    ],
+)
+def test_a_config_asks_for_no_more_memory_than_its_weights(
+    finished: Path, tmp_path: Path, change: Any, said: str
+) -> None:
+    run = changed(finished, tmp_path, change)
+    for ask in (lambda: open_net(run), lambda: evaluate(run, [], None)):
+        with pytest.raises(InputError, match=said):
+            ask()
+
+
+def test_names_in_a_checkpoint_can_be_shown(finished: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "given"))
+    path = run / "checkpoints" / "best.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["classes"][0] = OBEYED
+    torch.save(content, path)
+    with pytest.raises(InputError, match="names of classes that cannot be shown"):
+        open_net(run)
