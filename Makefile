@@ -13,6 +13,7 @@ EXP ?=
 RUN ?=
 SWEEP ?= lr
 IMAGES ?=
+RUNS ?= runs
 MODEL ?=
 A ?=
 B ?=
@@ -20,7 +21,7 @@ PORT ?= 6006
 LOGDIR ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict explain count export demo net doubts ladder lineage crops simulate test-faults reproduce report runs tensorboard lint format lock test test-all clean
+.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict explain count export demo net doubts ladder lineage crops simulate notebooks test-faults reproduce report runs tensorboard lint format lock test test-all clean
 
 help:
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +126,14 @@ simulate: $(READY)  ## Measure by simulation how often the printed intervals hol
 
 report: $(READY)  ## Write the reproduction and the ladder as one page, from results/
 	$(BIN)/python -m bloodcell.report $(ARGS)
+
+notebooks: $(READY)  ## Run the notebooks on RUN=runs/... RUNS=runs/a-sweep IMAGES=folder; notebooks/rendered keeps them
+	mkdir -p notebooks/rendered
+	for name in notebooks/*.py; do \
+	  copy="notebooks/rendered/$$(basename "$${name%.py}").ipynb"; \
+	  $(BIN)/jupytext --quiet --to ipynb --output "$$copy" "$$name" && \
+	  RUN="$(abspath $(RUN))" SWEEP="$(abspath $(RUNS))" PICTURES="$(abspath $(IMAGES))" $(BIN)/jupyter-execute --NotebookClient.record_timing=False --inplace "$$copy" \
+	  || exit 1; done
 
 ##@ The code
 lint: $(READY)  ## Check with ruff, codespell and mypy

@@ -14,26 +14,31 @@
 # Opens a run directory and shows its curves, its confusion matrix and its worst mistakes.
 # `RUN` names it; by default it is the newest finished one below `runs/`.
 #
-# Open it as a notebook with `jupytext --to ipynb notebooks/01_read_a_run.py`.
+# Open it as a notebook with `jupytext --to ipynb notebooks/01_read_a_run.py`, or read
+# [a copy with its pictures](rendered/01_read_a_run.ipynb).
 
 # %%
 # %matplotlib inline
 import json
 import os
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from IPython.display import Image, display
+from IPython.display import Image as Picture
+from IPython.display import display
+from PIL import Image
 
 from bloodcell.common.files import read_csv
 from bloodcell.evidence.figures import confusion_matrix, curves
 from bloodcell.evidence.scores import intervals_of
 from bloodcell.tracking.predictions import read_predictions
+from bloodcell.tracking.save import portable
 
 runs = Path(os.environ.get("RUNS", "../runs" if Path("../runs").is_dir() else "runs"))
 finished = [path.parent for path in runs.rglob("metrics.json") if (path.parent / "predictions.csv").is_file()]
 run = Path(os.environ["RUN"]) if "RUN" in os.environ else max(finished, key=lambda path: path.stat().st_mtime)
-run
+run.name
 
 # %% [markdown]
 # ## What it is
@@ -42,7 +47,7 @@ run
 # %%
 manifest = json.loads((run / "manifest.json").read_text())
 metrics = json.loads((run / "metrics.json").read_text())
-print("command: ", " ".join(manifest["command"]))
+print("command: ", " ".join(portable(manifest)["command"]))
 print("data:    ", metrics["data"], manifest["data"]["images"])
 print("protocol:", metrics["protocol"])
 print("caveat:  ", metrics["caveat"] or "none")
@@ -73,4 +78,7 @@ for name, one in intervals_of(tested.correct, tested.predicted, tested.group, te
 # ## The worst mistakes
 
 # %%
-display(Image(filename=str(run / "figures" / "mistakes.png")))
+drawn = Image.open(run / "figures" / "mistakes.png").convert("RGB")
+drawn.thumbnail((1000, 1000))
+drawn.save(packed := BytesIO(), "JPEG")  # photographs: a fifth of the PNG
+display(Picture(packed.getvalue()))

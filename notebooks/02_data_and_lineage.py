@@ -15,7 +15,8 @@
 # photographs show the same part of the slide, stands in three small tables of the package: this notebook reads them. It
 # shows pictures where the set is at hand (`BLOODCELL_DATA`, or `make data`), and needs none for the rest.
 #
-# Open it as a notebook with `jupytext --to ipynb notebooks/02_data_and_lineage.py`.
+# Open it as a notebook with `jupytext --to ipynb notebooks/02_data_and_lineage.py`, or read
+# [a copy with its pictures](rendered/02_data_and_lineage.ipynb).
 
 # %%
 # %matplotlib inline
@@ -33,7 +34,7 @@ from bloodcell.evidence.figures import image_grid
 lineage = read_lineage()
 root = locate(None)
 images = find_images(root) if root else None
-print("images at hand:", images or "none, pictures are left out")
+print("the images are at hand" if images else "no images at hand: pictures are left out")
 
 # %% [markdown]
 # ## Copies: many images, few photographs

@@ -19,7 +19,8 @@
 #
 # and give the folder with `SWEEP=runs/quickstart-sweep`; by default all runs below `runs/` are read.
 #
-# Open it as a notebook with `jupytext --to ipynb notebooks/03_train_and_sweep.py`.
+# Open it as a notebook with `jupytext --to ipynb notebooks/03_train_and_sweep.py`, or read
+# [a copy with its pictures](rendered/03_train_and_sweep.ipynb).
 
 # %%
 # %matplotlib inline

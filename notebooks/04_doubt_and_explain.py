@@ -15,12 +15,14 @@
 # names a picture, a folder or a zip; by default they are rendered smears. `NET` names another net or run.
 #
 # Research only: this is not a medical device. Open it as a notebook with
-# `jupytext --to ipynb notebooks/04_doubt_and_explain.py`.
+# `jupytext --to ipynb notebooks/04_doubt_and_explain.py`, or read [a copy with its
+# pictures](rendered/04_doubt_and_explain.ipynb).
 
 # %%
 # %matplotlib inline
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,7 @@ from bloodcell.evidence.pages import markdown_table
 from bloodcell.prediction.explaining import explained
 from bloodcell.prediction.nearest import in_words
 
+warnings.filterwarnings("ignore", ".*IProgress.*")  # Captum's bars have no place in a notebook
 net = bloodcell.load(os.environ.get("NET"))
 pictures = os.environ.get("PICTURES")
 if pictures is None:
@@ -41,7 +44,8 @@ if pictures is None:
     write_smears(Path(pictures), {"test": 1}, seed=0)
 card = net.trained.card.about
 print("for:", card.get("for"))
-print("balanced accuracy on held-out photographs:", card.get("metrics", {}).get("balanced_acc"))
+value, low, high, groups = card.get("metrics", {}).get("balanced_acc") or [float("nan")] * 4
+print(f"balanced accuracy on held-out photographs: {value:.3f} ({low:.3f} to {high:.3f}, {groups} field groups)")
 
 # %% [markdown]
 # ## Answers
@@ -84,6 +88,8 @@ first = next((cell for cell in cells if cell.box is not None), None)
 image = open_picture(first.file) if first else Image.fromarray(noise)
 for method in ("gradcam", "integrated_gradients", "occlusion"):
     for one in list(explained(net, image, "picture", method))[:1]:
-        print(f"{method}: {one.answer}; in the box {one.share}, area {one.chance}; alike {one.alike}")
+        share, chance, alike = (np.nan if number is None else number for number in (one.share, one.chance, one.alike))
+        inside = f"{share:.2f} of the attribution in the box of the cell, {chance:.2f} of the area"
+        print(f"{method}: {one.answer}; {inside}; alike {alike:+.2f}")
         print("nearest learnt cells:", in_words(one.nearest))
         display(one.drawn)

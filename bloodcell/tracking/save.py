@@ -45,7 +45,8 @@ def save_evidence(runs: Sequence[Run], out: Path) -> None:
     """Write what is worth committing, without paths of this machine.
 
     One run: ``metrics.json``, ``manifest.json``, ``metrics.csv``, ``predictions.csv.gz`` and its figures. Several:
-    ``table.md`` and ``runs.json`` with overrides, metrics and manifest of each.
+    ``table.md``, ``runs.json`` with overrides, metrics and manifest of each, and its predictions as
+    ``predictions/NUMBER.csv.gz``, numbered from 0 in the order of ``runs.json``.
 
     Args:
         runs: At least one.
@@ -66,6 +67,9 @@ def save_evidence(runs: Sequence[Run], out: Path) -> None:
     said = "An empty setting is the experiment's own; a metric of several seeds is mean (lowest to highest).\n\n"
     write_text(out / "table.md", f"{said}{markdown_table(header, rows)}\n")
     write_json(out / "runs.json", {"runs": [evidence_of(run) for run in runs]})
+    for number, run in enumerate(runs):
+        if (run.path / FILE).is_file():
+            write_packed(out / "predictions" / f"{number:02d}.csv.gz", read_predictions(run.path))
 
 
 def evidence_of(run: Run) -> dict[str, Any]:
