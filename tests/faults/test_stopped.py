@@ -20,8 +20,16 @@ PLACES = {
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("command", PLACES)
 def test_told_to_stop(
-    finished: Path, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, number: int
+    request: pytest.FixtureRequest,
+    finished: Path,
+    cells: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    number: int,
 ) -> None:
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, handler))
     run = Path(shutil.copytree(finished, tmp_path / "run"))
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     words = [str(run)] if command == "evaluate" else [str(cells / "test"), "--model", str(run), "--out", "out.csv"]
