@@ -2,10 +2,13 @@
 
 import hashlib
 import logging
+import re
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 STUDY = "study.db"
 # In the study's folder: a lock of the study, and one of each trial that a process is running.
 LOCKS = ".locks"
+# Tables of a program, and columns that are made of others: Optuna has neither.
+COMPUTES = re.compile(r"\bVIRTUAL\b|\bAS\s*\(", re.IGNORECASE)
 # Trials in the table at the end.
 SHOWN = 10
 # A search stops if its first trials all fail, this many of them.
@@ -123,6 +128,7 @@ def open_study(space: Space, prune: bool) -> "optuna.Study":
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     (space.folder / LOCKS).mkdir(parents=True, exist_ok=True)
     check_within(space.folder, space.folder / STUDY)
+    _check_plain(space.folder / STUDY)
     content = repr((sorted((key, repr(axis)) for key, axis in space.axes.items()), space.metric, sorted(space.fixed)))
     with FileLock(space.folder / LOCKS / "study"):  # two processes would both create its tables
         return optuna.create_study(
@@ -132,6 +138,16 @@ def open_study(space: Space, prune: bool) -> "optuna.Study":
             direction="maximize" if space.mode == "max" else "minimize",
             pruner=optuna.pruners.MedianPruner(n_warmup_steps=1) if prune else optuna.pruners.NopPruner(),
         )
+
+
+def _check_plain(path: Path) -> None:
+    """Stop at a database that computes: a view or a trigger of a stranger may run without end, a column fill memory."""
+    if not path.is_file():
+        return
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        for kind, name, made_by in database.execute("SELECT type, name, sql FROM sqlite_master"):
+            if kind not in ("table", "index") or COMPUTES.search(str(made_by)):
+                raise ValueError(f"the {kind} {name}, which computes")
 
 
 def _take(study: "optuna.Study", space: Space, trials: int, seed: int) -> "tuple[optuna.Trial, FileLock] | None":
@@ -204,7 +220,7 @@ def show_study(study: "optuna.Study", space: Space) -> None:
     if len(done) > 1 and len({one.value for one in done}) > 1:
         weights = optuna.importance.get_param_importances(study)
         print("share of the spread: " + ", ".join(f"{key} {share:.0%}" for key, share in weights.items()))
-    winner = space.folder / done[0].user_attrs["run"]
+    winner = space.folder / printable(str(done[0].user_attrs["run"]))
     print(f"to test the winner once: make evaluate RUN={winner}")
     print(f"all runs: make runs ARGS={space.folder}", flush=True)
 

@@ -2,6 +2,8 @@
 
 import csv
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_csv, write_csv
 from bloodcell.evaluate import evaluate
 from bloodcell.prediction.counting import differential, differential_table
+from bloodcell.sweeps.space import Space
+from bloodcell.sweeps.study import open_study, told_in_one_line
 from bloodcell.tracking.sheet_files import sheets_as_latex, sheets_as_markdown, write_sheet
 from bloodcell.tracking.sheets import Sheet
 from bloodcell.tracking.terminal import print_sheet
@@ -86,3 +90,21 @@ def test_names_in_a_checkpoint_can_be_shown(finished: Path, tmp_path: Path) -> N
     torch.save(content, path)
     with pytest.raises(InputError, match="names of classes that cannot be shown"):
         open_net(run)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM a; END",
+        "CREATE VIEW v AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT x FROM c",
+        "ALTER TABLE a ADD COLUMN g TEXT GENERATED ALWAYS AS (hex(zeroblob(400000000)))",
+        "CREATE VIRTUAL TABLE f USING fts5(x)",
+    ],
+)
+def test_a_study_that_computes_is_refused(tmp_path: Path, hostile: str) -> None:
+    space = Space([], {}, "val/loss", "min", tmp_path)
+    with closing(sqlite3.connect(tmp_path / "study.db")) as database:
+        database.execute("CREATE TABLE a (x INTEGER)")
+        database.execute(hostile)
+    with pytest.raises(InputError, match="which computes"), told_in_one_line(space):
+        open_study(space, prune=False)
