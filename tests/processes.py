@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 FORKING = multiprocessing.get_context("forkserver")
-FORKING.set_forkserver_preload(["tests.preload"])
+# What the commands import, and import only when they run.
+COMMANDS = ("count", "evaluate", "explain", "export", "predict", "report", "search", "train", "studies.paper.run")
+PARTS = ("prediction.explaining", "prediction.handing_on", "training.assemble", "training.checks", "training.artefacts")
+FORKING.set_forkserver_preload([f"bloodcell.{name}" for name in (*COMMANDS, *PARTS)])
 LIMIT_S = 120
 Before = Callable[[], object] | None
 WRITES = ("open", "os.rename", "os.remove", "os.mkdir", "os.truncate", "sqlite3.connect")
