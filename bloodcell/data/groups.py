@@ -1,7 +1,10 @@
 """Groups: what is copies of one another, or shows the same part of the slide, belongs together."""
 
 import re
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +13,8 @@ from scipy.sparse.csgraph import connected_components
 
 from bloodcell.common.errors import InputError
 from bloodcell.data.index import Index
+
+PATIENCE_S = 10  # for a pattern: of 100,000 names an honest one needs a tenth of a second
 
 
 def groups(names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Mapping[str, str]:
@@ -54,12 +59,43 @@ def with_groups(index: Index, known: Mapping[str, str], where: str, fix: str) ->
     return replace(index, group=np.array(group))
 
 
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Stop what takes the processor for longer by a signal, which a search for a pattern heeds; in the main thread."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
 def groups_by_pattern(index: Index, pattern: str) -> dict[str, str]:
     """Find the group of each file in its path.
 
     Args:
         index: The table of images.
         pattern: Regular expression whose first bracket is the group, searched in ``file``.
+
+    Raises:
+        InputError: If that takes without end, as of brackets that repeat what is repeated.
     """
-    found = {file: re.search(pattern, file) for file in index.file.tolist()}
+    try:
+        with _within(PATIENCE_S):
+            found = {file: re.search(pattern, file) for file in index.file.tolist()}
+    except TimeoutError as error:
+        raise InputError(
+            f"data.group_pattern={pattern}",
+            expected=f"a pattern that is searched in all names within {PATIENCE_S} s",
+            got="one that tries more and more ways",
+            fix="repeat nothing that is repeated already, as (a+)+",
+        ) from error
     return {file: (one[1] or "") if one else "" for file, one in found.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bloodcell.common.errors import InputError, printable
-from bloodcell.common.files import held, quoted_cell
+from bloodcell.common.files import as_found, held, quoted_cell
 from bloodcell.prediction.inputs import Picture
 from bloodcell.prediction.predictor import CellAnswer
 
@@ -112,7 +112,7 @@ class AnswersFile:
 def table_rows(path: Path) -> Iterator[dict[str, str]]:
     """Read a finished table, a row at a time."""
     with path.open(encoding="utf-8", newline="") as file:
-        yield from csv.DictReader(file)
+        yield from ({name: as_found(cell) for name, cell in row.items()} for row in csv.DictReader(file))
 
 
 def _ends(file: BinaryIO) -> Iterator[tuple[str, int]]:

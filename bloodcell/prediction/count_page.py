@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import as_found
 from bloodcell.data.crops.cut import crop_cell
 from bloodcell.evidence.pages import STYLE, data_uri
 from bloodcell.prediction.inputs import opened_picture, picture_named
@@ -81,8 +80,8 @@ def count_page(found: Mapping[str, Any], picked: Mapping[str, Sequence[Mapping[s
 
 
 def _shown(row: Mapping[str, str]) -> PictureOfCell:
-    file = as_found(row["file"])
-    return PictureOfCell(_thumbnail(file, row), file, row["class"], float(row[f"p_{row['class']}"]), row["reason"])
+    file, name = row["file"], row["class"]
+    return PictureOfCell(_thumbnail(file, row), file, name, float(row[f"p_{name}"]), row["reason"])
 
 
 def _thumbnail(file: str, row: Mapping[str, str]) -> str:

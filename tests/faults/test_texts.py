@@ -5,16 +5,22 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_csv, write_csv
+from bloodcell.data import groups
 from bloodcell.evaluate import evaluate
+from bloodcell.prediction.answers_file import AnswersFile, table_rows
+from bloodcell.prediction.count_page import count_page, pick_cells
 from bloodcell.prediction.counting import differential, differential_table
+from bloodcell.prediction.predictor import CellAnswer
 from bloodcell.sweeps.space import Space
 from bloodcell.sweeps.study import open_study, told_in_one_line
 from bloodcell.tracking.sheet_files import sheets_as_latex, sheets_as_markdown, write_sheet
@@ -54,6 +60,28 @@ def test_names_of_classes_are_no_markup(capsys: pytest.CaptureFixture[str]) -> N
     said = capsys.readouterr().out
     assert "[/x]" in said
     assert "[red]" in said
+
+
+def test_classes_called_like_formulas_are_counted(tmp_path: Path) -> None:
+    classes = ["=1+1", "b"]
+    cell = CellAnswer("=a.png", (0, 0, 1, 1), "=1+1", {"=1+1": 1.0, "b": 0.0}, None, "", (), "", "")
+    with AnswersFile(tmp_path / "a.csv", classes, "me") as answers:
+        assert list(answers.left(iter([]))) == []
+        answers.add([cell])
+        answers.finish()
+    assert not [line for line in (tmp_path / "a.csv").read_text().splitlines() if line.startswith("=")]
+    (row,) = table_rows(tmp_path / "a.csv")
+    assert (row["file"], row["class"], row["p_=1+1"]) == ("=a.png", "=1+1", "1.000000")
+    assert "=a.png" in count_page(differential([row], classes), pick_cells([row], classes), [])
+
+
+@pytest.mark.parametrize("pattern", ["(a*)*$", "(.*.*.*.*.*.*.*.*.*=)", "(a|aa)+$"])
+def test_a_pattern_that_tries_without_end_is_stopped(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "PATIENCE_S", 0.1)
+    index = SimpleNamespace(file=np.array(["a" * 200 + ".png"]))
+    with pytest.raises(InputError, match="tries more and more ways"):
+        groups.groups_by_pattern(index, pattern)  # type: ignore[arg-type]
+    assert groups.groups_by_pattern(index, "(a)") == {index.file[0]: "a"}  # type: ignore[arg-type]
 
 
 def changed(finished: Path, tmp_path: Path, change: Any) -> Path:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bloodcell.common.files import as_found, read_json
+from bloodcell.common.files import read_json
 from bloodcell.prediction import count_page
 from bloodcell.prediction.counting import differential
+from bloodcell.prediction.inputs import picture_named as found
 from tests.helpers import CLASSES
 
 
@@ -43,7 +44,7 @@ def test_the_page_shows_cells_of_zips_and_names_no_file_as_an_instruction(
         archive.write(picture, "<b>in.png")
     shutil.copyfile(picture, "gone.png")
     monkeypatch.setattr(sys, "argv", ["count", "=a.zip", "gone.png", "--model", str(net), "--out", "x/c.csv"])
-    monkeypatch.setattr(count_page, "as_found", lambda name: "no.png" if name == "gone.png" else as_found(name))
+    monkeypatch.setattr(count_page, "picture_named", lambda name: found("no.png" if name == "gone.png" else name))
     with pytest.raises(SystemExit):
         main()
     page = Path("x/c.html").read_text()
