@@ -7,7 +7,11 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+NO_PLACE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    # A file where a folder is to be, a folder where a file is to be, a name that leads round or is too long.
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+)
 NO_MEMORY = ("can't allocate memory", "out of memory", "can't start new thread")  # torch, CUDA, Python
 # Controls, ends of lines, halves of letters, and what turns the direction of a text.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -36,6 +36,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Yields:
         A file that is open for writing bytes. If the block raises, nothing is left of it.
     """
+    if path.is_dir():
+        fix = "move the folder elsewhere"
+        raise InputError(str(path), expected="a place for a file", got="a folder", fix=fix)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, beside = _beside(path)
     try:
@@ -43,11 +46,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             yield file
         beside.chmod(0o644)
         beside.replace(path)
-    except BaseException as error:
+    except BaseException:
         beside.unlink(missing_ok=True)
-        if isinstance(error, IsADirectoryError):
-            fix = "move the folder elsewhere"
-            raise InputError(str(path), expected="a place for a file", got="a folder", fix=fix) from error
         raise
     finally:
         os.close(handle)  # not before: it holds the name

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from bloodcell.common.errors import printable
+
 STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 980px; margin: 2em auto; padding: 0 1em; color: #222 }
 h1, h2, h3 { line-height: 1.25 } h2 { margin-top: 2em; border-bottom: 1px solid #ddd }
@@ -59,20 +61,24 @@ def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: s
     return "\n".join([*top, r"\midrule", *lines[1:], *end])
 
 
-def html_page(markdown: str, folder: Path, way: str) -> str:
+def html_page(markdown: str, folder: Path | None, way: str) -> str:
     """Write Markdown as one HTML page with its pictures inside.
 
     Args:
-        markdown: The text; raw HTML in it is shown, not obeyed.
-        folder: Where its pictures are.
+        markdown: The text; raw HTML in it is shown, not obeyed, and so is what a terminal would obey.
+        folder: Where its pictures are; ``None`` if it has none. What it names elsewhere is not read: a text of anybody
+            could name a secret.
         way: How its links lead there from the page.
     """
     from markdown_it import MarkdownIt
 
+    markdown = "\n".join(map(printable, markdown.split("\n")))
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
 
     def inside(found: re.Match[str]) -> str:
-        path = folder / found[1]
+        path = (folder or Path()) / found[1]
+        if folder is None or not path.resolve().is_relative_to(folder.resolve()):
+            return 'src=""'
         return f'src="{data_uri(path.read_bytes(), mimetypes.guess_type(path.name)[0] or "image/png")}"'
 
     body = re.sub(r'src="([^":]+)"', inside, body)

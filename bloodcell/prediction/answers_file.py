@@ -53,6 +53,8 @@ class AnswersFile:
         Raises:
             InputError: If another process is at the same table.
         """
+        if self.path.is_dir():
+            raise InputError(str(self.path), expected="a place for a file", got="a folder", fix="give another --out")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
         self.file = os.fdopen(os.open(self.part, flags, 0o644), "ab")

@@ -232,3 +232,20 @@ def test_a_checkpoint_names_no_file_to_remove(
     train(f"ckpt_path={run}", "trainer.max_epochs=3", base=())
     assert files(thesis) == before
     assert {one.name for one in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+@pytest.mark.parametrize("words", [("--save", "file"), ("--html", "file/a.html"), ("--csv", "a" * 300), ("--csv", ".")])
+def test_no_place_for_what_is_written_is_one_line(
+    finished: Path, words: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file where a folder is to be, and the like; the file stays."""
+    from bloodcell.runs import main
+
+    Path("file").write_text("mine")
+    monkeypatch.setattr(sys, "argv", ["runs", str(finished), *words])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert Path("file").read_text() == "mine"
+    assert [path.name for path in Path().iterdir()] == ["file"]

@@ -1,6 +1,7 @@
 """Texts and sizes in a stranger's files: shown as letters, no formulas, worth no more memory than they hold."""
 
 import csv
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -17,10 +18,12 @@ from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_csv, write_csv
 from bloodcell.data import groups
 from bloodcell.evaluate import evaluate
+from bloodcell.evidence.pages import html_page
 from bloodcell.prediction.answers_file import AnswersFile, table_rows
 from bloodcell.prediction.count_page import count_page, pick_cells
 from bloodcell.prediction.counting import differential, differential_table
-from bloodcell.prediction.predictor import CellAnswer
+from bloodcell.prediction.predictor import SHIPPED, CellAnswer
+from bloodcell.studies.net.card import write_card
 from bloodcell.sweeps.space import Space
 from bloodcell.sweeps.study import open_study, told_in_one_line
 from bloodcell.tracking.sheet_files import sheets_as_latex, sheets_as_markdown, write_sheet
@@ -82,6 +85,22 @@ def test_a_pattern_that_tries_without_end_is_stopped(pattern: str, monkeypatch: 
     with pytest.raises(InputError, match="tries more and more ways"):
         groups.groups_by_pattern(index, pattern)  # type: ignore[arg-type]
     assert groups.groups_by_pattern(index, "(a)") == {index.file[0]: "a"}  # type: ignore[arg-type]
+
+
+def test_a_page_of_a_strangers_card_holds_no_other_file(tmp_path: Path) -> None:
+    content = json.loads(SHIPPED.with_suffix(".json").read_text())
+    (tmp_path / "secret.png").write_text("a secret")
+    named = [f"![x]({path})" for path in ("secret.png", tmp_path / "secret.png", "/etc/passwd", "../x", "/dev/zero")]
+    content["about"]["not_for"] = [*named, OBEYED, "<script>alert(1)</script>", "[a](javascript:alert(1))"]
+    (tmp_path / "card.json").write_text(json.dumps(content))
+    write_card(tmp_path / "card.json", tmp_path / "card.html")
+    page = (tmp_path / "card.html").read_text()
+    assert "base64" not in page
+    assert "<script" not in page
+    assert 'href="javascript' not in page
+    assert not set(page) & set("\x1b\x07\r\u202e\x9b")
+    assert 'src=""' in html_page("![x](../y.png)", tmp_path, ".")
+    assert "base64,YSBzZWNyZXQ=" in html_page("![x](secret.png)", tmp_path, ".")
 
 
 def changed(finished: Path, tmp_path: Path, change: Any) -> Path:

@@ -42,7 +42,7 @@ def find_runtime(archive: Path | None) -> Runtime:
     kept = cache_dir() / f"onnxruntime-web-{VERSION}.tgz"
     source = archive or (kept if kept.is_file() else None)
     try:
-        content = source.read_bytes() if source else _downloaded()
+        content = _read(source) if source else _downloaded()
     except OSError as error:
         raise _not_had(str(source or ADDRESS), str(error)) from error
     if hashlib.sha512(content).hexdigest() != SHA512:
@@ -54,6 +54,11 @@ def find_runtime(archive: Path | None) -> Runtime:
         assert script is not None
         assert binary is not None
         return Runtime(script.read(), binary.read())
+
+
+def _read(source: Path) -> bytes:
+    with source.open("rb") as file:
+        return file.read(MOST_BYTES)
 
 
 def _downloaded() -> bytes:

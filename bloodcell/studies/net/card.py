@@ -18,7 +18,7 @@ def write_card(card: Path, html: Path) -> None:
     Raises:
         InputError: If the file is no card of a net.
     """
-    write_text(html, html_page(card_text(card), card.parent, "."))
+    write_text(html, html_page(card_text(card), None, "."))
 
 
 def card_text(path: Path) -> str:

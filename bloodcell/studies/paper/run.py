@@ -27,10 +27,16 @@ def write_report(results: Path, html: Path) -> None:
     from bloodcell.studies.ladder.run import write_table_and_figure
     from bloodcell.studies.net.section import draw_net_figures
 
-    draw_figures(results)
-    draw_net_figures(results)
-    write_table_and_figure(_read(results, "ladder/ladder.json")["rows"], results / "ladder")
-    text = report_text(results)
+    try:
+        draw_figures(results)
+        draw_net_figures(results)
+        write_table_and_figure(_read(results, "ladder/ladder.json")["rows"], results / "ladder")
+        text = report_text(results)
+    except InputError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        fix = "put back the files as they were written"
+        raise InputError(str(results), expected="results of this report", got=repr(error)[:80], fix=fix) from error
     write_text(results / "report.md", text)
     write_text(html, html_page(text, results, os.path.relpath(results, html.parent)))
 
