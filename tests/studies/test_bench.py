@@ -174,8 +174,8 @@ ANSWERS = {
     "pictures": 71,
     "source": "blood_cells",
     "command": {"seconds": 4.0, "processor_seconds": 3.5},
-    "crops_per_s": 400.0,
-    "crops_per_processor_s": 250.0,
+    "per_s": {"crops": 400.0, "fields": 60.0},
+    "per_processor_s": {"crops": 250.0, "fields": 33.0},
     "peak_memory_bytes": {"300": 5e8, "3000": 5.1e8},
     "load_before": 0.5,
     "cores": 2,
@@ -194,9 +194,15 @@ def test_how_fast_a_net_answers_is_a_table() -> None:
 def test_answers_are_timed(cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxscript")
     files = sorted(cells.rglob("*.png"))
-    for name, value in (("RATE_AT", (4, 40)), ("MEMORY_AT", (4, 40)), ("CROPS", 4), ("CALLS", 1)):
+    for name, value in (
+        ("RATE_AT", (4, 40)),
+        ("FIELDS_AT", (2, 6)),
+        ("MEMORY_AT", (4, 40)),
+        ("CROPS", 4),
+        ("CALLS", 1),
+    ):
         monkeypatch.setattr(answers, name, value)
-    found = answers.answer_speeds(files, files[:3])
+    found = answers.answer_speeds(files, files[:3], files)
     assert {one["program"] for one in found["latency_ms"]} == {"PyTorch", "torch.export", "ONNX Runtime"}
     assert found["pictures"] == 3
     assert found["command"]["processor_seconds"] > 0

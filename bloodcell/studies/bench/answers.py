@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
@@ -23,21 +23,23 @@ from bloodcell.prediction.predictor import Predictor, load_net
 AT_ONCE, CALLS = (1, 32), 15
 FIRST = 71  # pictures of the published TEST_SIMPLE
 CROP_SIDE, CROPS = 128, 300
-RATE_AT = (300, 3_000)
+RATE_AT, FIELDS_AT = (300, 3_000), (36, 366)
 MEMORY_AT = (100, 10_000, 100_000)
 
 
-def answer_speeds(files: Sequence[Path], simple: Sequence[Path]) -> dict[str, Any]:
+def answer_speeds(files: Sequence[Path], simple: Sequence[Path], fields: Sequence[Path]) -> dict[str, Any]:
     """Measure all of it.
 
     Args:
         files: Pictures, at least one; ``CROPS`` of them are used.
         simple: Those that the command is timed on from its start to its end.
+        fields: Whole fields, in which cells are to be found.
 
     Returns:
         ``latency_ms`` (the fastest of some calls, by runtime, pictures at once and threads), ``command`` (seconds of
-        wall time and of processors), ``crops_per_s`` after the start, ``peak_memory_bytes`` by number of pictures, and
-        the load of the machine before, in processes that want a processor.
+        wall time and of processors), ``per_s`` and ``per_processor_s`` of crops, of crops in which cells are looked
+        for, and of fields, after the start, ``peak_memory_bytes`` by number of pictures, and the load of the machine
+        before, in processes that want a processor.
     """
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
@@ -45,16 +47,21 @@ def answer_speeds(files: Sequence[Path], simple: Sequence[Path]) -> dict[str, An
         latency = _latencies(load_net(), place)
         command = _predict(map(str, simple), place)
         crops = list(_crops(files[:CROPS], place))
-        few, many = (_predict(_first(crops, count), place) for count in RATE_AT)
+        sought = [_predict(_first(crops, count), place) for count in RATE_AT]
+        whole = [_predict(_first(list(map(str, fields)), count), place, "field") for count in FIELDS_AT]
         # Without looking for cells it is twice as fast, and each picture is in memory all the same.
         runs = {count: _predict(_first(crops, count), place, "crop") for count in MEMORY_AT}
-    more = RATE_AT[1] - RATE_AT[0]
+    rates = {
+        "crops": _rates((MEMORY_AT[0], runs[MEMORY_AT[0]]), (MEMORY_AT[1], runs[MEMORY_AT[1]])),
+        "crops in which cells are looked for": _rates(*zip(RATE_AT, sought, strict=True)),
+        "fields": _rates(*zip(FIELDS_AT, whole, strict=True)),
+    }
     return {
         "latency_ms": latency,
         "pictures": len(simple),
         "command": {name: command[name] for name in ("seconds", "processor_seconds")},
-        "crops_per_s": more / (many["seconds"] - few["seconds"]),
-        "crops_per_processor_s": more / (many["processor_seconds"] - few["processor_seconds"]),
+        "per_s": {name: one["seconds"] for name, one in rates.items()},
+        "per_processor_s": {name: one["processor_seconds"] for name, one in rates.items()},
         "peak_memory_bytes": {str(count): one["memory"] for count, one in runs.items()},
         "load_before": load,
         "cores": os.cpu_count(),
@@ -90,6 +97,12 @@ def _fastest_ms(answer: Callable[[Pixels], object], pictures: Pixels) -> float:
         answer(pictures)
         times.append(time.perf_counter() - begun)
     return 1e3 * min(times)
+
+
+def _rates(few: tuple[int, Mapping[str, float]], many: tuple[int, Mapping[str, float]]) -> dict[str, float]:
+    """Compute pictures a second of both clocks, without what the start takes."""
+    more = many[0] - few[0]
+    return {clock: more / (many[1][clock] - few[1][clock]) for clock in ("seconds", "processor_seconds")}
 
 
 def _crops(files: Sequence[Path], place: Path) -> Iterable[str]:

@@ -14,7 +14,7 @@ from bloodcell.common.console import progress_bar
 from bloodcell.common.env import CACHE
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_json
-from bloodcell.data.kaggle import find_images, locate
+from bloodcell.data.kaggle import find_images, images_in, locate, originals_of
 from bloodcell.studies.bench import programs
 from bloodcell.studies.bench.beside import IMAGES, beside_others
 from bloodcell.studies.bench.speeds import (
@@ -196,7 +196,12 @@ def answers_measured() -> dict[str, Any]:
     files, source = _images()
     found = locate(None)
     simple = sorted((find_images(found) / "TEST_SIMPLE").rglob("*.jpeg")) if found is not None else []
-    return {**answer_speeds(files, simple or files[:FIRST]), "source": source, "manifest": manifest({}, {})}
+    fields = sorted(images_in(originals_of(find_images(found)))) if found is not None else []
+    return {
+        **answer_speeds(files, simple or files[:FIRST], fields or files),
+        "source": source,
+        "manifest": manifest({}, {}),
+    }
 
 
 def _rows() -> list[Row]:

@@ -173,8 +173,11 @@ def answer_lines(answers: Mapping[str, Any]) -> list[str]:
         "",
         f"* `predict` on {answers['pictures']} pictures ({answers['source']}), from start to end: "
         f"{command['seconds']:.1f} s, of which the processors worked {command['processor_seconds']:.1f} s",
-        f"* after its start: {answers['crops_per_s']:.0f} pictures of 128x128 pixels a second, "
-        f"{answers['crops_per_processor_s']:.0f} for each second of a processor",
+        "* after its start, a second: "
+        + ", ".join(
+            f"{rate:.0f} {name} ({answers['per_processor_s'][name]:.0f} for each second of a processor)"
+            for name, rate in answers["per_s"].items()
+        ),
         "* its peak memory: " + ", ".join(f"{int(n):,} pictures {size / 1e6:.0f} MB" for n, size in peak),
         f"* {answers['load_before']:.1f} processes wanted one of {answers['cores']} cores when this began",
     ]
