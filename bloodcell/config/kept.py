@@ -121,7 +121,7 @@ def check_config(cfg: DictConfig, path: Path, parts: Sequence[str], typed: Seque
     content = OmegaConf.to_container(cfg, resolve=False)
     for where, key, value in _leaves(content, ""):
         here, part = f"{where}.{key}".lstrip("."), where.split(".")[0]
-        own = any(str(value) in word for word in typed)
+        own = any(_reaches(word, here) and str(value) in word for word in typed)
         if isinstance(value, str) and "${" in value and not own:
             _check_interpolation(content, path, here, value)
         if part not in parts:
@@ -136,6 +136,12 @@ def check_config(cfg: DictConfig, path: Path, parts: Sequence[str], typed: Seque
             trusted = str(value).startswith(allowed_packages()) and part in ("model", "optim")
             if not trusted and str(value) not in _named_in_conf()[part] and not _HARMLESS[part].fullmatch(str(value)):
                 raise _refused(path, f"an object for {where} that conf/ names or that only computes", str(value))
+
+
+def _reaches(word: str, here: str) -> bool:
+    """Tell whether a typed word sets a key of the config, or one above it."""
+    key = word.partition("=")[0].lstrip("+~").replace("/", ".")
+    return f"{here}.".startswith(f"{key}.")
 
 
 def _leaves(node: Any, where: str) -> Iterator[tuple[str, str, Any]]:

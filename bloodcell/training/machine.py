@@ -31,9 +31,10 @@ def find_device(accelerator: str) -> str:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     wanted = {"auto": ("cuda", "mps", "cpu"), "gpu": ("cuda", "mps")}.get(accelerator, (accelerator,))
     for name in wanted:
-        if there[name]:
+        if there.get(name):
             return name
-    said = {"gpu": "a GPU", "cuda": "a CUDA device", "mps": "Apple's MPS device"}[accelerator]
+    names = {"gpu": "a GPU", "cuda": "a CUDA device", "mps": "Apple's MPS device"}
+    said = names.get(accelerator, "cpu, cuda, gpu, mps or auto")
     raise InputError(f"trainer.accelerator={accelerator}", expected=said, got="none", fix="use trainer=cpu")
 
 

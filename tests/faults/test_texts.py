@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_csv, write_csv
+from bloodcell.config.kept import check_config
 from bloodcell.data import groups
+from bloodcell.data.sources.synthetic import Smears
 from bloodcell.evaluate import evaluate
 from bloodcell.evidence.pages import html_page
 from bloodcell.prediction.answers_file import AnswersFile, table_rows
@@ -29,6 +32,7 @@ from bloodcell.sweeps.study import open_study, told_in_one_line
 from bloodcell.tracking.sheet_files import sheets_as_latex, sheets_as_markdown, write_sheet
 from bloodcell.tracking.sheets import Sheet
 from bloodcell.tracking.terminal import print_sheet
+from bloodcell.training.machine import find_device
 from bloodcell.training.restore import open_net
 
 OBEYED = "\x1b]0;title\x07\x1b[31m[/x]\r\u202e\x9b2J"
@@ -127,6 +131,24 @@ def test_a_config_asks_for_no_more_memory_than_its_weights(
     for ask in (lambda: open_net(run), lambda: evaluate(run, [], None)):
         with pytest.raises(InputError, match=said):
             ask()
+
+
+def test_no_more_smears_than_can_be_kept_are_rendered(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="1 to 20,000"):
+        Smears(None, {"train": 10**9, "val": 1, "test": 1})
+
+
+def test_a_device_that_no_machine_has_is_one_line() -> None:
+    with pytest.raises(InputError, match="cpu, cuda, gpu, mps or auto"):
+        find_device("tpu")
+
+
+def test_a_typed_word_trusts_its_own_key_alone() -> None:
+    cfg = OmegaConf.create({"trainer": {"callbacks": [{"_target_": "a.B"}]}, "name": "x"})
+    check_config(cfg, Path("x"), ("trainer",), ["trainer.callbacks=[{_target_: a.B}]"])
+    for word in ("name=a.B", "trainer.callbacks_=a.B", "model=a.B"):
+        with pytest.raises(InputError, match="only computes"):
+            check_config(cfg, Path("x"), ("trainer",), [word])
 
 
 def test_names_in_a_checkpoint_can_be_shown(finished: Path, tmp_path: Path) -> None:

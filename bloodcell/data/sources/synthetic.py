@@ -7,6 +7,7 @@ from typing import Unpack
 from bloodcell.common.env import cache_dir
 from bloodcell.data.datamodule import CellImages, Shared
 from bloodcell.data.index import Index, index_folders
+from bloodcell.data.ranges import check_data
 from bloodcell.data.splits import Split, folder_split
 from bloodcell.data.synthetic import VERSION, write_smears
 
@@ -31,6 +32,7 @@ class Smears(CellImages):
         super().__init__(**shared)
         self.root = root
         self.synthetic_per_class = synthetic_per_class or {"train": 240, "val": 40, "test": 60}
+        check_data("Smears", {"synthetic_per_class": self.synthetic_per_class})
 
     def find(self, others: list[str] | None = None) -> tuple[Index, Split]:
         """Render the smears unless they are there, and follow their folders."""
