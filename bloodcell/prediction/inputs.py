@@ -98,9 +98,14 @@ def _of_word(word: str) -> Iterator[Picture]:
 
 
 def _of_path(path: Path) -> Iterator[Picture]:
-    if path.is_dir():
+    try:
+        folder, file = path.is_dir(), path.is_file()
+    except OSError as error:  # a name that is too long, in a list of anybody
+        yield Picture(path.as_posix(), partial(_refuse, error.strerror or str(error)))
+        return
+    if folder:
         yield from _below(path)
-    elif path.suffix.lower() == ".zip" and path.is_file():
+    elif path.suffix.lower() == ".zip" and file:
         yield from _in_zip(path)
     else:
         yield Picture(path.as_posix(), partial(_read, path))

@@ -1,9 +1,11 @@
 """Texts and sizes in a stranger's files: shown as letters, no formulas, worth no more memory than they hold."""
 
 import csv
+import io
 import json
 import shutil
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +27,7 @@ from bloodcell.evidence.pages import html_page
 from bloodcell.prediction.answers_file import AnswersFile, table_rows
 from bloodcell.prediction.count_page import count_page, pick_cells
 from bloodcell.prediction.counting import differential, differential_table
+from bloodcell.prediction.inputs import find_pictures
 from bloodcell.prediction.predictor import SHIPPED, CellAnswer
 from bloodcell.studies.net.card import write_card
 from bloodcell.sweeps.space import Space
@@ -105,6 +108,16 @@ def test_a_page_of_a_strangers_card_holds_no_other_file(tmp_path: Path) -> None:
     assert not set(page) & set("\x1b\x07\r\u202e\x9b")
     assert 'src=""' in html_page("![x](../y.png)", tmp_path, ".")
     assert "base64,YSBzZWNyZXQ=" in html_page("![x](secret.png)", tmp_path, ".")
+
+
+def test_a_name_that_is_too_long_is_one_picture_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a.png").write_bytes(b"a")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a" * 10_000 + "\n\0\na.png\n"))
+    long, null, good = find_pictures(["-"])
+    assert good.read() == b"a"
+    for bad in (long, null):
+        with pytest.raises((ValueError, OSError)):
+            bad.read()
 
 
 def changed(finished: Path, tmp_path: Path, change: Any) -> Path:
