@@ -1,10 +1,10 @@
 """Small files: written so that a reader sees the old or the new content, never a part; read within bounds."""
 
 import csv
-import fcntl
 import json
 import math
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +15,9 @@ from typing import IO, Any
 import yaml
 
 from bloodcell.common.errors import InputError
+
+if sys.platform != "win32":
+    import fcntl
 
 # What is read may come from anybody. No file of a run is a tenth as large, none but a table has long values.
 JSON_BYTES, YAML_BYTES, CSV_BYTES = 4_000_000, 1_000_000, 64_000_000
@@ -72,7 +75,7 @@ def _beside(path: Path) -> tuple[int, Path]:
 def remove_left(name: Path) -> None:
     """Remove what a killed process was writing under a name, if it is there and no process is writing it."""
     try:
-        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         return
     try:
@@ -85,10 +88,12 @@ def remove_left(name: Path) -> None:
 def held(handle: int, path: Path) -> bool:
     """Lock an open file until it is closed, and tell whether this worked and it still is the one of that name.
 
-    The system lets go of it when the process ends, however it ends.
+    The system lets go of it when the process ends, however it ends. Windows has no such locks, and refuses to remove
+    an open file instead.
     """
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if sys.platform != "win32":
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return os.path.samestat(os.fstat(handle), path.lstat())
     except OSError:
         return False

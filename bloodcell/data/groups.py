@@ -2,6 +2,7 @@
 
 import re
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -61,12 +62,15 @@ def with_groups(index: Index, known: Mapping[str, str], where: str, fix: str) ->
 
 @contextmanager
 def _within(seconds: float) -> Iterator[None]:
-    """Stop what takes the processor for longer by a signal, which a search for a pattern heeds; in the main thread."""
+    """Stop what takes the processor for longer by a signal, which a search for a pattern heeds; in the main thread.
+
+    Not on Windows, which has no such signal.
+    """
 
     def stop(*_: object) -> None:
         raise TimeoutError
 
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
         yield
         return
     before = signal.signal(signal.SIGVTALRM, stop)

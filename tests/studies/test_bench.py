@@ -107,6 +107,7 @@ def test_the_whole_of_it(
     monkeypatch.setattr(run, "_images", lambda: (files, "test"))
     monkeypatch.setattr(run, "find_spec", lambda name: None)
     monkeypatch.setattr(programs, "MEMORY_AT", (64,))
+    monkeypatch.setattr(programs, "JOBS", 2)
     monkeypatch.setattr(run, "WHOLE_EPOCH", 64)
     monkeypatch.setattr(run, "answers_measured", lambda: ANSWERS)
     monkeypatch.setattr(run, "_beside", lambda *_: BESIDE)
@@ -155,6 +156,7 @@ def test_trainings_beside_others_end_with_the_same_bits(
 ) -> None:
     files = sorted(cells.rglob("*.png"))
     monkeypatch.setattr(beside, "OTHERS", (0, 1))
+    monkeypatch.setattr(beside, "EPOCHS", 2)
     lay_out(files, [file.parent.name for file in files], 64, tmp_path / "few")
     found = beside.beside_others(tmp_path / "few", 1, tmp_path)
     assert found["same_bits"]

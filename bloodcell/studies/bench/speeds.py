@@ -118,10 +118,11 @@ def bench_table(content: Mapping[str, Any]) -> str:
         content: Of ``results/bench.json``.
     """
     work, hardware = content["work"], content["manifest"]["hardware"]
+    processor = " ".join(filter(None, [hardware["processor"], hardware.get("cpu_capability")]))
     header = ["", "images/s", "lowest to highest", "times plain PyTorch", "share of the ceiling"]
     table = markdown_table(header, [_cells(row, " to ") for row in content["rows"]], numbers_from=1)
     where = (
-        f"{hardware['cores']} cores ({hardware['processor']}), {work['rounds']} rounds of {work['images']:,} images. "
+        f"{hardware['cores']} cores ({processor}), {work['rounds']} rounds of {work['images']:,} images. "
         f"The ceiling is a large matrix product: {_ceiling(content['ceiling_flops_per_s'])}."
     )
     lines = [table, "", where, *(f"* {line}" for line in _lines_below(content))]
