@@ -10,7 +10,7 @@ HELP = """\
 Every row is a process of its own; rows take turns, for several rounds, and the first epoch of each is left out. All
 train the paper's net (32/64/128 + dense 128) on the same images at 128x128 in batches of 32, with rotation, zoom, shift
 and flips. The images are the real ones where they can be found, else rendered smears. Let nothing else run meanwhile: a
-machine that others use is refused. Takes about half an hour.
+machine that others use is refused. Takes half an hour to an hour.
 
   make bench
   python -m bloodcell.bench --images 640 --rounds 1      a first look, in under ten minutes
