@@ -112,7 +112,7 @@ audit: $(READY)  ## Look for leaks, duplicates and give-aways; ARGS="data=folder
 lineage: $(READY)  ## Find the photograph that each image was made from (five minutes); ARGS=--check only compares
 	$(BIN)/python -m bloodcell.lineage $(ARGS)
 
-ladder: $(READY)  ## Train one net under every split, from the published number to the honest one (an hour)
+ladder: $(READY)  ## Train one net under every split, from the published number to the honest one (over an hour)
 	$(BIN)/python -m bloodcell.ladder $(ARGS)
 
 crops: $(READY)  ## Measure the cell finder, or set nets on crops side by side; ARGS="arms NAME=runs/... ..."

@@ -13,7 +13,7 @@ NETS = {"small": [CNN, BACKGROUND, GEOMETRY], "paper": [PAPER]}
 HELP = """\
 Trains a net with one recipe on one number of images under every protocol, with three seeds, and tests each on held-out
 copies, on held-out originals, and on copies of learnt photographs that were left out of the training, beside controls
-that cannot see the cell. The small net takes about an hour on two cores; the paper's takes hours, under its own split
+that cannot see the cell. The small net takes over an hour on two cores; the paper's takes hours, under its own split
 and with fields held out. Run the same command again to resume.
 
   make ladder

@@ -59,7 +59,7 @@ print("tested:  ", metrics["checkpoint"], "checkpoint, epoch", metrics["epoch"])
 # %%
 epochs = read_csv(run / "metrics.csv")
 for quantity, key in (("loss", "loss"), ("accuracy", "acc")):
-    train, val = ([float(row[f"{stage}/{key}"]) for row in epochs] for stage in ("train", "val"))
+    train, val = ([float(row[f"{stage}/{key}"] or "nan") for row in epochs] for stage in ("train", "val"))
     display(curves(train, val, quantity, "validation", metrics["data"]))
 
 # %% [markdown]

@@ -75,5 +75,5 @@ display(Markdown(sheets_as_markdown([settings_sheet(settings, [metric, "test/bal
 best = settings[0].runs[0]
 epochs = read_csv(best.path / "metrics.csv")
 for quantity, key in (("loss", "loss"), ("accuracy", "acc")):
-    train, val = ([float(row[f"{stage}/{key}"]) for row in epochs] for stage in ("train", "val"))
+    train, val = ([float(row[f"{stage}/{key}"] or "nan") for row in epochs] for stage in ("train", "val"))
     display(curves(train, val, quantity, "validation", best.path.name))

@@ -17,7 +17,6 @@ JUNK_FOLDERS = frozenset(
     {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__"}
 )
 JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"})
-# Line ends, terminal controls and bytes that are no UTF-8 (surrogates): no table, page or terminal can show them.
 NAMES_SAID = 12
 
 

@@ -135,7 +135,7 @@ def curves(
     """Draw one quantity by epoch, for training and validation.
 
     Args:
-        train: Values by epoch; epochs count from 1 in the figure.
+        train: Values by epoch, which count from 1 in the figure; NaN where an epoch has none.
         val: The same for validation; may be empty.
         quantity: Label of the y axis.
         val_name: What the second curve was measured on.
@@ -146,15 +146,15 @@ def curves(
         The figure.
     """
     figure, axes = _figure(6.4, 4.2, (0.9, 0.55, 0.15, 0.35))
-    marker = "o" if max(len(train), len(val)) < 30 else ""
-    axes.plot(np.arange(1, len(train) + 1), train, color=TRAIN_COLOUR, marker=marker, ms=3, label="training")
-    axes.plot(np.arange(1, len(val) + 1), val, color=VAL_COLOUR, marker=marker, ms=3, label=val_name)
+    for values, colour, of in ((np.array(train), TRAIN_COLOUR, "training"), (np.array(val), VAL_COLOUR, val_name)):
+        (there,) = np.nonzero(~np.isnan(values))
+        axes.plot(there + 1, values[there], color=colour, marker="o" if len(there) < 30 else "", ms=3, label=of)
     for number, point in enumerate(stated):
         name = "stated by the paper" if number == 0 else None
         marker = "v" if point.bound else "D"
         axes.plot([point.epoch], [point.value], marker, color="black", ms=7, ls="", mfc="none", mew=1.5, label=name)
     axes.set(xlabel="epoch", ylabel=quantity)
-    axes.set_ylim(0, 1.02 if quantity == "accuracy" else 1.08 * max([*train, *val, 1e-3]))
+    axes.set_ylim(0, 1.02 if quantity == "accuracy" else 1.08 * np.nanmax([*train, *val, 1e-3]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)

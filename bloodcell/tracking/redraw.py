@@ -31,7 +31,7 @@ def redraw(run: Run, out: Path) -> list[Path]:
     drawn = {}
     rows = read_csv(run.path / "metrics.csv")
     for quantity, key in (("loss", "loss"), ("accuracy", "acc")):
-        train, val = ([float(row[name]) for row in rows if row.get(name)] for name in (f"train/{key}", f"val/{key}"))
+        train, val = ([float(row.get(name) or "nan") for row in rows] for name in (f"train/{key}", f"val/{key}"))
         if train or val:
             drawn[quantity] = figures.curves(train, val, quantity, "validation", f"{label}{quantity} by epoch")
     if (run.path / "predictions.csv").is_file():

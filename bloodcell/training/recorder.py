@@ -115,9 +115,7 @@ class RunRecorder(Checkpoint):
             return
         rows = self.rows or read_epochs(self.run_dir)  # none of this process: it came after the last epoch
         for quantity, key in (("loss", "loss"), ("accuracy", "acc")):
-            train, val = (
-                [float(row[name]) for row in rows if row.get(name)] for name in (f"train/{key}", f"val/{key}")
-            )
+            train, val = ([float(row.get(name) or "nan") for row in rows] for name in (f"train/{key}", f"val/{key}"))
             figure = figures.curves(train, val, quantity, self.val_name, f"{self.label}{quantity} by epoch")
             keep_figure(self.run_dir, quantity, figure, trainer, trainer.current_epoch)
 

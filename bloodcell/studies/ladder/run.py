@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bloodcell.common.console import progress_bar
 from bloodcell.common.files import read_json, write_json, write_text
@@ -12,9 +12,6 @@ from bloodcell.studies.ladder.trainings import CNN, check_same_overrides, data_o
 from bloodcell.tracking.manifest import manifest
 from bloodcell.tracking.predictions import joined_predictions, read_predictions, write_packed
 from bloodcell.tracking.save import evidence_of
-
-if TYPE_CHECKING:  # torch takes seconds to import: --help must not wait for it
-    pass
 
 PREDICTIONS = "predictions"
 # Of the smallest set of training images; so there are copies of photographs that were learnt, but not as they are.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # torch takes seconds to import: --help must not wait for it
     from bloodcell.data.datamodule import CellImages
 
 FOLDS = 5
-# The protocols, from the most to the least flattering.
+# The protocols: from the most to the least flattering, as it was found; and `blocked`.
 RUNGS = ("random", "official", "official_strict", "grouped", "blocked")
 FOLDED = ("grouped", "blocked")
 CNN, PAPER = "small CNN", "the paper's net"
