@@ -92,7 +92,7 @@ def cut_folds(index: Index, units: IntArray, folds: int, seed: int, *, validatio
 
 
 def cut_blocks(index: Index, units: IntArray, folds: int) -> list[IntArray]:
-    """Cut photographs into blocks of consecutive numbers, the order in which they were taken, as even as can be.
+    """Cut photographs into blocks of consecutive numbers, as we take it the order in which they were made.
 
     Args:
         index: The table of images.

@@ -124,7 +124,11 @@ def recalled_set(path: Path) -> tuple[str, str] | None:
 
 
 def _state_of_place(place: str) -> str:
-    seen = os.stat(place)  # noqa: PTH116  # as below
+    return _said(os.stat(place))  # noqa: PTH116  # Paths of 100,000 files take longer to make than to look at
+
+
+def _said(seen: os.stat_result) -> str:
+    """Size, times of the last change of content and of attributes in ns, and inode: what git goes by as well."""
     return f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns} {seen.st_ino}"
 
 
@@ -138,9 +142,9 @@ def _recall(path: Path) -> dict[str, str]:
 
 
 def _state(path: str) -> str:
-    """Size, times of the last change of content and of attributes in ns, and inode: what git goes by as well."""
+    """State of an image, which is a regular file that can be read."""
     try:
-        seen = os.stat(path)  # noqa: PTH116  # Paths of 100,000 files take longer to make than to look at
+        seen = os.stat(path)  # noqa: PTH116  # as above
     except OSError as error:
         raise _unreadable(Path(path), error) from error
     if not stat.S_ISREG(seen.st_mode) or seen.st_size > MAX_BYTES:
@@ -148,7 +152,7 @@ def _state(path: str) -> str:
         raise InputError(
             path, expected=f"a regular file of at most {MAX_BYTES:,} bytes", got=what, fix="replace or remove it"
         )
-    return f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns} {seen.st_ino}"
+    return _said(seen)
 
 
 def _digest(path: Path) -> str:

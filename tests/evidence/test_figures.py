@@ -45,3 +45,13 @@ def test_curves_of_precision_and_recall_are_of_the_commonest_classes(classes: in
 def test_classes_without_images_have_no_curve() -> None:
     figure = figures.precision_recall(np.array([0, 0, 2]), np.full((3, 3), 1 / 3), names(3), "title")
     assert len(figure.axes[0].lines) == 2
+
+
+def test_a_validation_that_comes_once_is_drawn_at_its_epoch() -> None:
+    nan = float("nan")
+    (axes,) = figures.curves([0.9, 0.5, 0.3], [nan, nan, 0.4], "loss", "validation", "x").axes
+    train, val = axes.get_lines()
+    assert train.get_xdata().tolist() == [1, 2, 3]
+    assert (val.get_xdata().tolist(), val.get_ydata().tolist()) == ([3], [0.4])
+    (empty,) = figures.curves([nan], [], "loss", "validation", "x").axes
+    assert empty.get_ylim()[1] > 0
