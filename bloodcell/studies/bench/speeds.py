@@ -125,13 +125,23 @@ def bench_table(content: Mapping[str, Any]) -> str:
         f"{hardware['cores']} cores ({processor}), {work['rounds']} rounds of {work['images']:,} images. "
         f"The ceiling is a large matrix product: {_ceiling(content['ceiling_flops_per_s'])}."
     )
+    where += f" Measured on {_day(content)}."
     lines = [table, "", where, *(f"* {line}" for line in _lines_below(content))]
     if "beside" in content:
-        lines += ["", "Beside other processes:", "", *beside_lines(content["beside"])]
+        lines += ["", f"Beside other processes{_later(content, 'beside')}:", "", *beside_lines(content["beside"])]
     if "answers" in content:
-        lines += ["", "The net of the package answers (`make bench ARGS=--answers`):", ""]
+        lines += ["", f"The net of the package answers{_later(content, 'answers')}:", ""]
         lines += answer_lines(content["answers"])
     return "\n".join(lines) + "\n"
+
+
+def _day(measured: Mapping[str, Any]) -> str:
+    return str(measured["manifest"]["started"])[:10]
+
+
+def _later(content: Mapping[str, Any], part: str) -> str:
+    """Say when a part was measured, where it was measured by itself."""
+    return f", measured on {_day(content[part])} (`make bench ARGS=--{part}`)" if "manifest" in content[part] else ""
 
 
 def beside_lines(beside: Mapping[str, Any]) -> list[str]:
