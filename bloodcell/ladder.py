@@ -6,9 +6,9 @@ from pathlib import Path
 from bloodcell.common.errors import InputError
 from bloodcell.config.command import run_command
 from bloodcell.studies.ladder.run import run_ladder, write_ladder
-from bloodcell.studies.ladder.trainings import BACKGROUND, CNN, GEOMETRY, PAPER
+from bloodcell.studies.ladder.trainings import BACKGROUND, CNN, GEOMETRY, PAPER, WIDE
 
-NETS = {"small": [CNN, BACKGROUND, GEOMETRY], "paper": [PAPER]}
+NETS = {"small": [CNN, BACKGROUND, GEOMETRY], "paper": [PAPER], "wide": [WIDE]}
 
 HELP = """\
 Trains a net with one recipe on one number of images under every protocol, with three seeds, and tests each on held-out
@@ -17,7 +17,7 @@ that cannot see the cell. The small net takes over an hour on two cores; the pap
 and with fields held out. Run the same command again to resume.
 
   make ladder
-  make ladder ARGS="--net small --net paper"            the paper's net as well
+  make ladder ARGS="--net small --net paper --net wide" the paper's net as well, as we read it and wider
   make ladder ARGS="trainer.max_epochs=2 --seeds 0"     a quick look
   make ladder ARGS="--again results/ladder"             its numbers again, from the predictions
 """

@@ -74,6 +74,17 @@ def test_the_paper_literally() -> None:
     assert {key for key, value in cfg.data.augment.items() if value and key != "strength"} == named
 
 
+def test_our_readings_depart_where_they_say() -> None:
+    literal, wide, narrow = (composed([f"experiment={name}"]) for name in ("paper_literal", "paper_adapted", "paper"))
+    for cfg in (wide, narrow):
+        assert (cfg.data.mean, cfg.data.std) == ([0.5] * 3, [0.25] * 3)
+        cfg.data.mean, cfg.data.std, cfg.name = None, None, literal.name
+    assert wide == literal
+    assert (narrow.model.widths, narrow.model.dense) == ([16, 32, 64], 64)
+    narrow.model.widths, narrow.model.dense = literal.model.widths, literal.model.dense
+    assert narrow == literal
+
+
 @pytest.mark.parametrize(
     "target",
     ["os.system", "torch.hub.load", "torch.nn.functional.torch.load", "lightning.pytorch.trainer.trainer.os.system",

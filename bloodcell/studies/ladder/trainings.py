@@ -20,10 +20,10 @@ FOLDS = 5
 # The protocols: from the most to the least flattering, as it was found; and `blocked`.
 RUNGS = ("random", "official", "official_strict", "grouped", "blocked")
 FOLDED = ("grouped", "blocked")
-CNN, PAPER = "small CNN", "the paper's net"
+CNN, PAPER, WIDE = "small CNN", "the paper's net", "the paper's net, wide"
 BACKGROUND, GEOMETRY = "background only", "mask geometry only"
 # The experiment that each net is trained by; the controls do not see the cell.
-EXPERIMENTS = {CNN: "ladder", PAPER: "paper", BACKGROUND: "ladder", GEOMETRY: "ladder"}
+EXPERIMENTS = {CNN: "ladder", PAPER: "paper", WIDE: "paper_adapted", BACKGROUND: "ladder", GEOMETRY: "ladder"}
 MASKS = {BACKGROUND: "background", GEOMETRY: "geometry"}
 LOOK_EVERY = 1.0  # seconds
 
@@ -33,7 +33,7 @@ class Sweep:
     """The trainings of one net under one protocol: every seed, and every fold where there are some.
 
     Attributes:
-        model: ``CNN``, ``PAPER``, or a control that does not see the cell: ``BACKGROUND``, ``GEOMETRY``.
+        model: ``CNN``, ``PAPER``, ``WIDE``, or a control that does not see the cell: ``BACKGROUND``, ``GEOMETRY``.
         rung: The protocol.
         seeds: Seeds of the trainings.
     """
@@ -73,13 +73,14 @@ class Sweep:
 
 def plain(text: str) -> str:
     """Make the name of a file or a folder of a text."""
-    return text.lower().replace("'", "").replace(" ", "-")
+    return text.lower().replace("'", "").replace(",", "").replace(" ", "-")
 
 
 def sweeps(seeds: Sequence[int], models: Sequence[str]) -> list[Sweep]:
     """List the sweeps of some nets; all but ``CNN`` under two protocols, the controls with the first seed alone."""
     ends = ("random", "grouped")
-    of = {CNN: (RUNGS, seeds), PAPER: (ends, seeds), BACKGROUND: (ends, seeds[:1]), GEOMETRY: (ends, seeds[:1])}
+    few = dict.fromkeys((BACKGROUND, GEOMETRY), (ends, seeds[:1]))
+    of = {CNN: (RUNGS, seeds), PAPER: (ends, seeds), WIDE: (ends, seeds), **few}
     return [Sweep(model, rung, tuple(of[model][1])) for model in models for rung in of[model][0]]
 
 

@@ -1,0 +1,55 @@
+"""Train the paper's recipe in Keras, whose words it speaks: ``python -m bloodcell.keras``."""
+
+import argparse
+from importlib.util import find_spec
+from pathlib import Path
+
+from bloodcell.common.errors import InputError
+from bloodcell.config.command import run_command
+
+HELP = """\
+Table 1 of the paper with Keras's defaults, under the paper's split (three seeds) and with fields held out (five folds),
+on the images of experiment=paper_literal. A training takes over an hour on two cores, minutes on a GPU
+(KERAS_BACKEND=jax or torch for one that TensorFlow does not see). Run the same command again to resume.
+
+  make keras
+  make keras ARGS="--epochs 1"                         a quick look
+  make keras ARGS="--again results/keras"              its numbers again, from the predictions
+"""
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bloodcell.keras",
+        description="Train the paper's recipe in Keras under both splits.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--epochs", type=int, default=50, help="epochs of each training (default: 50)")
+    parser.add_argument("--runs", type=Path, default=Path("runs/keras"), help="folder of the trainings")
+    parser.add_argument("--out", type=Path, default=Path("runs/keras"), help="folder of the results")
+    parser.add_argument("--again", type=Path, metavar="DIR", help="compute all of a folder from its predictions alone")
+    args = parser.parse_args()
+    run_command(lambda: _again(args.again) if args.again else _train(args))
+
+
+def _train(args: argparse.Namespace) -> None:
+    from bloodcell.studies.keras.run import run_keras
+
+    if args.epochs < 1:
+        raise InputError("--epochs", expected="a whole number from 1", got=str(args.epochs), fix="correct it")
+    if find_spec("keras") is None:
+        raise InputError("python -m bloodcell.keras", expected="Keras", got="none", fix="pip install -e '.[bench]'")
+    run_keras(args.epochs, args.runs, args.out)
+    print((args.out / "keras.md").read_text(encoding="utf-8"))
+
+
+def _again(folder: Path) -> None:
+    from bloodcell.studies.keras.run import write_keras
+
+    write_keras(folder)
+
+
+if __name__ == "__main__":
+    main()
