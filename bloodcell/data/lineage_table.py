@@ -90,7 +90,8 @@ class FieldPair(NamedTuple):
         shift_y: Likewise, downwards.
         overlap: Share of the frame that both show, 0 to 1.
         correlation: Of the grey values there, -1 to 1.
-        points: Point pairs that agree on the shift.
+        points: Point pairs that agree on the shift; 0 if the search by points did not find it.
+        evidence: Of the search by correlation for this shift; 0 if it did not find it.
     """
 
     first: str
@@ -100,6 +101,7 @@ class FieldPair(NamedTuple):
     overlap: float
     correlation: float
     points: int
+    evidence: float
 
 
 @dataclass(frozen=True)

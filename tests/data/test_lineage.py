@@ -59,7 +59,7 @@ def test_known_pairs_are_found_and_groups_are_their_components() -> None:
     lineage = read_lineage()
     pairs = {f"{pair.first}/{pair.second}" for pair in lineage.pairs}
     assert pairs >= set(KNOWN_PAIRS.split())
-    assert all(pair.correlation > 0.85 and pair.overlap > 0.1 for pair in lineage.pairs)
+    assert all(pair.correlation > 0.85 for pair in lineage.pairs)
     near = defaultdict(set)
     for pair in lineage.pairs:
         near[pair.first].add(pair.second)
@@ -75,6 +75,13 @@ def test_known_pairs_are_found_and_groups_are_their_components() -> None:
     assert {"230/257", "204/277", "204/276", "365/408"} <= {
         f"{one.first}/{one.second}" for one in across_split(lineage)
     }
+
+
+def test_two_searches_agree_on_all_pairs_but_two_small_ones() -> None:
+    said = lineage_outcome(read_lineage())
+    assert (said["field pairs"], said["found by both searches"]) == (47, 45)
+    assert said["found by points alone"] == []
+    assert said["found by correlation alone"] == ["147/148", "311/312"]
 
 
 def test_the_table_is_read_at_once_and_written_to_the_same_bytes(tmp_path: Path) -> None:

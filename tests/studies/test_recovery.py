@@ -308,6 +308,44 @@ def test_several_slides_are_kept_apart() -> None:
     found = fields.overlaps(photographs, 1, lambda: None)
     assert {(pair.first, pair.second): (pair.x, pair.y) for pair in found} == wanted
     assert len(wanted) == 3
+    assert all(pair.votes and pair.evidence for pair in found), "each search finds them by itself"
+
+
+def test_a_tenth_of_the_frame_in_common_is_found_where_no_points_agree() -> None:
+    pytest.importorskip("cv2")
+    from bloodcell.studies.lineage import overlaps as fields
+
+    slides, rng = [big_picture(10 + slide) for slide in range(4)], np.random.default_rng(0)
+    places = [(0, 20, 10), (0, 220, 186), *((slide, x, y) for slide in (1, 2, 3) for x, y in ((0, 0), (310, 230)))]
+    photographs = [
+        (crop(slides[slide], x, y) + rng.normal(0, 3, (HEIGHT, WIDTH, 3))).clip(0, 255).astype(np.uint8)
+        for slide, x, y in places
+    ]
+    (pair,) = fields.overlaps(photographs, 1, lambda: None)
+    assert (pair.first, pair.second, pair.x, pair.y, pair.votes) == (0, 1, 200, 176, 0)
+    assert pair.share == pytest.approx(0.1)
+    assert pair.evidence > fields.LEAST_EVIDENCE
+
+
+@pytest.mark.real
+def test_the_weakest_real_overlap_is_told_from_the_strongest_chance_one(real: Path) -> None:
+    pytest.importorskip("cv2")
+    from bloodcell.studies.lineage.correlation import best_shift, spectrum
+    from bloodcell.studies.lineage.overlaps import LEAST_EVIDENCE
+    from bloodcell.studies.lineage.registration import smooth_grey
+
+    folder = originals_of(find_images(real))
+
+    def evidence(first: int, second: int) -> float:
+        files = (folder / f"BloodImage_{number:05d}.jpg" for number in (first, second))
+        one, other = (spectrum(smooth_grey(open_micrograph(file)).astype(np.float32)) for file in files)
+        return best_shift(one, other)[0]
+
+    for first, second in ((147, 148), (311, 312)):
+        (pair,) = [one for one in read_lineage().pairs if one.first == str(first)]
+        assert evidence(first, second) == pytest.approx(pair.evidence, rel=1e-3)
+        assert pair.evidence > 1.05 * LEAST_EVIDENCE
+    assert evidence(167, 174) < 0.95 * LEAST_EVIDENCE
 
 
 # The command.

@@ -90,7 +90,7 @@ def _field_groups(
     found = fields.overlaps(list(photographs.values()), workers, seen)
     pairs = [
         # Compared at half size: twice the shift.
-        FieldPair(names[one.first], names[one.second], 2 * one.x, 2 * one.y, one.share, one.correlation, one.votes)
+        FieldPair(names[one.first], names[one.second], 2 * one.x, 2 * one.y, *one[4:])
         for one in found
     ]
     return pairs, groups(names, [(pair.first, pair.second) for pair in pairs])
