@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bloodcell.evidence.intervals import confusion_scores, group_confusions, summary_intervals
 from bloodcell.evidence.pages import markdown_table
 from bloodcell.studies.ladder.trainings import Sweep
+from bloodcell.tracking.cross_validations import repeated_scores
 from bloodcell.tracking.predictions import LEFT_OUT, Predictions, joined_predictions, read_predictions
 from bloodcell.tracking.reader import Run
 
@@ -71,27 +71,19 @@ def ladder_rows(tested: Sequence[Tested]) -> list[dict[str, Any]]:
 
 
 def _scores(tested: Sequence[Tested]) -> dict[str, Any]:
-    """The mean over seeds; pooled predictions have just this mean, so its interval is theirs."""
+    """The mean over seeds with its interval."""
     seeds = [
         joined_predictions([one.predictions for one in tested if one.seed == seed])
         for seed in dict.fromkeys(one.seed for one in tested)
     ]
-    first, pooled = seeds[0], joined_predictions(seeds)
-    classes = len(first.classes)
-    found = summary_intervals(pooled.correct, pooled.predicted, pooled.group, classes)
-    confusions = (group_confusions(one.correct, one.predicted, one.group, classes).sum(axis=0) for one in seeds)
-    each = [confusion_scores(confusion) for confusion in confusions]
+    first, scores = seeds[0], repeated_scores(seeds)
     return {
         "images": len(first),
-        "groups": found["acc"].groups,
+        "groups": scores["acc"].groups,
         "majority": float(np.bincount(first.correct).max() / len(first)),
         **{
-            name: {
-                "mean": float(np.mean([one[name] for one in each])),
-                "interval": [found[name].low, found[name].high],
-                "seeds": [float(one[name]) for one in each],
-            }
-            for name in ("balanced_acc", "macro_f1", "acc")
+            name: {"mean": one.value, "interval": [one.low, one.high], "seeds": list(one.repeats)}
+            for name, one in scores.items()
         },
     }
 
