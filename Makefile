@@ -21,7 +21,7 @@ PORT ?= 6006
 LOGDIR ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict explain count export demo net doubts ladder keras lineage crops simulate notebooks test-faults reproduce report runs tensorboard lint format lock test test-all clean
+.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict explain count export demo net doubts ladder readings keras lineage crops simulate notebooks test-faults reproduce report runs tensorboard lint format lock test test-all clean
 
 help:
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -114,6 +114,11 @@ lineage: $(READY)  ## Find the photograph that each image was made from (five mi
 
 ladder: $(READY)  ## Train one net under every split, from the published number to the honest one (over an hour)
 	$(BIN)/python -m bloodcell.ladder $(ARGS)
+
+readings: $(READY)  ## Find which readings of the paper's recipe train at all: 17 with three seeds each (hours on two cores)
+	while read -r words; do \
+	  $(BIN)/python -m bloodcell.train sweep=readings $$words hydra.sweep.dir=runs/readings $(ARGS) || exit 1; \
+	done < bloodcell/studies/paper/readings.txt
 
 keras: $(READY)  ## Train the paper's recipe in Keras under both splits (hours on two cores); needs pip install -e ".[bench]"
 	$(BIN)/python -m bloodcell.keras $(ARGS)

@@ -1,19 +1,29 @@
 """Measure the cell finder, and what crops of cells are worth: ``python -m bloodcell.crops finder|arms``."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bloodcell.common.errors import InputError
 from bloodcell.config.command import run_command
+
+if TYPE_CHECKING:
+    from bloodcell.data.datamodule import CellImages
+    from bloodcell.tracking.cross_validations import Repeats
 
 HELP = """\
   python -m bloodcell.crops finder                     the finder against the annotator's boxes, into runs/finder
   python -m bloodcell.crops finder --red-cells FOLDER  with false alarms on fields without white cells
   python -m bloodcell.crops arms field=runs/a "found=runs/b"
-                                                       cross-validations side by side, with a baseline of features
-                                                       and its average with the last one, into runs/crops
+                                                       cross-validations side by side, with a baseline of features,
+                                                       into runs/crops
+  python -m bloodcell.crops arms field=results/crops/field.csv.gz found=runs/b --ensemble found \\
+    --average "found ensemble+features"                also from predictions; seeds averaged; two arms averaged
+  python -m bloodcell.crops arms --again results/crops all numbers again, from the predictions
 
-An arm is a folder with the five runs that `make sweep SWEEP=folds ARGS="experiment=crops ..."` leaves.
+An arm is a folder with the runs that `make sweep SWEEP=folds ARGS="experiment=crops ..."` leaves, for any number of
+seeds (seed=0,1,2) and of fold seeds (data.fold_seed=0,1,2), or a file of predictions that `arms` has written.
 """
 
 
@@ -30,11 +40,18 @@ def main() -> None:
     finder.add_argument("--root", help="the Kaggle set (default: BLOODCELL_DATA, else the cache)")
     finder.add_argument("--red-cells", type=Path, help="a folder of fields without white cells")
     finder.add_argument("--out", type=Path, default=Path("runs/finder"), help="folder (default: runs/finder)")
-    arms = commands.add_parser("arms", help="cross-validations side by side")
-    arms.add_argument("arms", nargs="+", metavar="NAME=FOLDER", help="a name and the runs of its five folds")
-    arms.add_argument("--out", type=Path, default=Path("runs/crops"), help="folder (default: runs/crops)")
+    _arms_arguments(commands.add_parser("arms", help="cross-validations side by side"))
     args = parser.parse_args()
     run_command(lambda: _finder(args) if args.what == "finder" else _arms(args))
+
+
+def _arms_arguments(arms: argparse.ArgumentParser) -> None:
+    add = arms.add_argument
+    add("arms", nargs="*", metavar="NAME=RUNS", help="a name, and a folder of runs or a file of predictions (.csv.gz)")
+    add("--ensemble", action="append", default=[], metavar="NAME", help="an arm more: the seeds of that one averaged")
+    add("--average", action="append", default=[], metavar="A+B", help="an arm more: those two averaged")
+    add("--out", type=Path, default=Path("runs/crops"), help="folder (default: runs/crops)")
+    add("--again", type=Path, metavar="DIR", help="compute all of a folder from its predictions alone")
 
 
 def _finder(args: argparse.Namespace) -> None:
@@ -46,20 +63,45 @@ def _finder(args: argparse.Namespace) -> None:
 
 
 def _arms(args: argparse.Namespace) -> None:
+    from bloodcell.studies.crops.arms import FEATURES, with_averages, write_again, write_arms
+    from bloodcell.tracking.cross_validations import read_repeats
+
+    if args.again:
+        write_again(args.again)
+        print((args.again / "crops.md").read_text(encoding="utf-8"))
+        return
+    sources = _sources(args.arms)
+    arms = {name: read_repeats(path) for name, path in sources.items()}
+    if FEATURES not in arms:
+        fold_seeds = sorted({repeat.fold_seed for repeats in arms.values() for repeat in repeats})
+        arms[FEATURES] = _features(fold_seeds)
+    write_arms(with_averages(arms, args.ensemble, args.average), sources, args.out)
+    print((args.out / "crops.md").read_text(encoding="utf-8"))
+
+
+def _sources(words: Sequence[str]) -> dict[str, Path]:
+    if not words:
+        raise InputError("arms", expected="NAME=RUNS for each arm", got="none", fix="see --help")
+    found = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not (name and equals and Path(path).exists()):
+            expected = "NAME=RUNS, a folder of runs or a file of predictions"
+            raise InputError(word, expected=expected, got="no such folder or file", fix="see --help")
+        found[name] = Path(path)
+    return found
+
+
+def _features(fold_seeds: Sequence[int]) -> "Repeats":
     from bloodcell.config.compose import composed
-    from bloodcell.studies.crops.arms import write_arms
     from bloodcell.studies.crops.handmade import features_out_of_fold
     from bloodcell.training.assemble import find_data
 
-    named = {}
-    for word in args.arms:
-        name, equals, folder = word.partition("=")
-        if not (name and equals and Path(folder).is_dir()):
-            raise InputError(word, expected="NAME=FOLDER of runs", got="no such folder", fix="see --help")
-        named[name] = Path(folder)
-    folds = [find_data(composed(["experiment=crops", f"data.fold={fold}"])) for fold in range(5)]
-    write_arms(named, [list(named)[-1]], features_out_of_fold(folds), args.out)
-    print((args.out / "crops.md").read_text(encoding="utf-8"))
+    def folds(fold_seed: int) -> list["CellImages"]:
+        words = ["experiment=crops", f"data.fold_seed={fold_seed}"]
+        return [find_data(composed([*words, f"data.fold={fold}"])) for fold in range(5)]
+
+    return features_out_of_fold({fold_seed: folds(fold_seed) for fold_seed in fold_seeds})
 
 
 if __name__ == "__main__":

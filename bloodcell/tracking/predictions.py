@@ -3,12 +3,12 @@
 import csv
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ FILE = "predictions.csv"
 # The view of copies of photographs that were learnt: of no test.
 LEFT_OUT = "left_out"
 COLUMNS = ["file", "view", "micrograph", "group", "class", "predicted"]  # then p_CLASS for each class
+Table = TypeVar("Table")
 # Two million images; a larger file, or a cell that would make a larger array, comes from something else.
 MOST_BYTES = 256 * 2**20
 
@@ -93,18 +94,32 @@ def joined_predictions(tables: Sequence[Predictions]) -> Predictions:
 
 def write_predictions(path: Path, table: Predictions) -> None:
     """Write ``predictions.csv``."""
+    write_csv(path, header_of(table), rows_of(table))
+
+
+def header_of(table: Predictions) -> list[str]:
+    """Name the columns of a table on disk."""
+    return [*COLUMNS, *(f"p_{name}" for name in table.classes)]
+
+
+def rows_of(table: Predictions) -> Iterator[list[str]]:
+    """Write out a table row by row."""
     names = np.array(table.classes)
     texts = (table.file, table.view, table.photograph, table.group, names[table.correct], names[table.predicted])
     shares = ([f"{share:.6f}" for share in row] for row in table.probabilities)
-    rows = zip(*(column.tolist() for column in texts), shares, strict=True)
-    header = [*COLUMNS, *(f"p_{name}" for name in table.classes)]
-    write_csv(path, header, ([*cells, *probabilities] for *cells, probabilities in rows))
+    for *cells, probabilities in zip(*(column.tolist() for column in texts), shares, strict=True):
+        yield [*cells, *probabilities]
 
 
 def write_packed(path: Path, table: Predictions) -> None:
     """Write ``predictions.csv.gz``; the same predictions are the same bytes."""
+    write_packed_csv(path, header_of(table), rows_of(table))
+
+
+def write_packed_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a packed CSV file; the same rows are the same bytes."""
     with TemporaryDirectory() as folder:
-        write_predictions(Path(folder) / FILE, table)
+        write_csv(Path(folder) / FILE, header, rows)
         write_bytes(path, gzip.compress((Path(folder) / FILE).read_bytes(), mtime=0))
 
 
@@ -121,14 +136,28 @@ def read_predictions(path: Path) -> Predictions:
         InputError: If there is no such file, or it is not what ``write_predictions`` writes.
     """
     file = path / FILE if path.is_dir() else path
+    return read_as(file, parsed_table, ",".join(COLUMNS))
+
+
+def read_as(file: Path, meaning: Callable[[list[str], list[list[str]]], Table], columns: str) -> Table:
+    """Read a table of predictions.
+
+    Args:
+        file: The CSV file, packed (``.gz``) or not.
+        meaning: Makes of its header and its rows what is wanted; a ``ValueError`` says what is wrong with them.
+        columns: Those before the probabilities, for the message.
+
+    Raises:
+        InputError: If there is no such file, or it holds something else.
+    """
     if not file.is_file():
         raise InputError(str(file), expected="the predictions of a run", got="no such file", fix="check the path")
     try:
-        return _parsed(file)
+        return meaning(*_content(file))
     except (OSError, EOFError, ValueError, zlib.error, csv.Error) as error:
         raise InputError(
             str(file),
-            expected=f"a table of predictions ({','.join(COLUMNS)},p_CLASS,...)",
+            expected=f"a table of predictions ({columns},p_CLASS,...)",
             got=str(error)[:200],
             fix=f"make it again: python -m bloodcell.evaluate {file.parent}",
         ) from error
@@ -151,34 +180,54 @@ def read_folds(folder: Path) -> Predictions:
         raise InputError(
             str(folder), expected=f"a run, or a folder of runs, with {FILE}", got="none", fix="check the path"
         )
-    tables = [read_predictions(path) for path in paths]
+    return joined_folds(str(folder), [read_predictions(path) for path in paths])
+
+
+def joined_folds(where: str, tables: Sequence[Predictions]) -> Predictions:
+    """Put the predictions of the folds of one model together.
+
+    Args:
+        where: What they are called in a message.
+        tables: Those of each fold, at least one.
+
+    Returns:
+        As :func:`read_folds`.
+
+    Raises:
+        InputError: Likewise.
+    """
     if len({table.classes for table in tables}) > 1:
         raise InputError(
-            str(folder), expected="runs of the same classes", got="other classes in some", fix="give the folds of one"
+            where, expected="runs of the same classes", got="other classes in some", fix="give the folds of one"
         )
     everything = joined_predictions(tables)
     found = everything.of_view("original" if "original" in everything.view else str(everything.view[0]))
     if len(np.unique(found.file)) < len(found):
         raise InputError(
-            str(folder),
+            where,
             expected="each image tested once, as the folds of one model are",
-            got=f"{len(found):,} predictions from {len(paths)} runs, some of the same image",
+            got=f"{len(found):,} predictions from {len(tables)} runs, some of the same image",
             fix="give the folds of one seed",
         )
     return found
 
 
-def _parsed(path: Path) -> Predictions:
-    """The table in a file.
-
-    Raises:
-        ValueError: If it is another one; says what it is instead.
-    """
+def _content(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of a file."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as opened:
         content = opened.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"more than {MOST_BYTES:,} bytes")
     header, *lines = list(csv.reader(StringIO(content.decode(), newline=""), strict=True)) or [[]]
+    return header, lines
+
+
+def parsed_table(header: list[str], lines: list[list[str]]) -> Predictions:
+    """Read the rows of a table.
+
+    Raises:
+        ValueError: If it is another one; says what it is instead.
+    """
     shares = header[len(COLUMNS) :]
     classes = tuple(name.removeprefix("p_") for name in shares)
     whole = header[: len(COLUMNS)] == COLUMNS and all(name.startswith("p_") for name in shares)

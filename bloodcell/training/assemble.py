@@ -64,6 +64,7 @@ def settle(cfg: DictConfig, before: str | None = None) -> str:
         InputError: If the machine has no such device, or it does not train so.
     """
     keep_freed_memory()
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32: torch lets a GPU round it to 10 bits in convolutions
     device = find_device(cfg.trainer.accelerator)
     precision, why = precision_of(cfg.trainer.precision), "as the config says"
     if precision == "auto":

@@ -260,6 +260,23 @@ def test_permutation_counts_groups_and_not_images(monkeypatch: pytest.MonkeyPatc
     assert comparison.group_permutation(labels, labels, two, groups, 3).p == pytest.approx(2 / 8, abs=0.02)
 
 
+def test_a_paired_difference_varies_as_resampled_groups_do() -> None:
+    labels, one, two, groups = answers(4, images=400, groups=150)
+    found = comparison.group_difference(labels, one, two, groups, 3)
+    apart = [reference.balanced_accuracy_score(labels, said) for said in (one, two)]
+    assert found.value == pytest.approx(apart[0] - apart[1])
+    rows = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    rng = np.random.default_rng(0)
+    drawn = [np.concatenate([rows[k] for k in rng.integers(0, 150, 150)]) for _ in range(400)]
+    again = [comparison.group_difference(labels[k], one[k], two[k], groups[k], 3).value for k in drawn]
+    assert found.error == pytest.approx(np.std(again), rel=0.1)
+    assert found.interval is not None
+    assert found.interval[0] < found.value < found.interval[1]
+    twice = comparison.group_difference(*(np.tile(column, 2) for column in (labels, one, two, groups)), 3)
+    assert twice.error == pytest.approx(found.error)  # of several repeats: groups count, not predictions
+    assert comparison.group_difference(labels, one, one, groups, 3).interval is None
+
+
 # --- calibration ---
 
 

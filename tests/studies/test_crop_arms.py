@@ -1,8 +1,6 @@
 """The cell finder is scored as it deserves, and arms on crops stand side by side."""
 
-import csv
-import gzip
-import io
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +10,15 @@ import pytest
 from PIL import Image
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import read_json
+from bloodcell.common.files import read_json, write_json
 from bloodcell.crops import main
 from bloodcell.data.lineage_table import read_lineage
 from bloodcell.data.micrographs import Pixels
-from bloodcell.studies.crops.arms import write_arms
 from bloodcell.studies.crops.finding import is_uncut, photographs_scored
 from bloodcell.studies.crops.handmade import cell_features
-from bloodcell.tracking.predictions import Predictions, write_predictions
+from bloodcell.tracking.cross_validations import CrossValidation as Repeat
+from bloodcell.tracking.cross_validations import averaged_arms, read_repeats
+from bloodcell.tracking.predictions import Predictions, write_packed, write_predictions
 
 CLASSES = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
 
@@ -108,7 +107,7 @@ def test_arms_are_folders(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.setattr(sys, "argv", ["crops", "arms", "field=nowhere"])
     with pytest.raises(SystemExit, match="1"):
         main()
-    assert "field=nowhere: expected NAME=FOLDER of runs, got no such folder" in capsys.readouterr().err
+    assert "field=nowhere: expected NAME=RUNS, a folder of runs or a file of" in capsys.readouterr().err
 
 
 def predictions(correct_share: float, seed: int) -> Predictions:
@@ -129,30 +128,99 @@ def predictions(correct_share: float, seed: int) -> Predictions:
     )
 
 
-def test_arms_stand_side_by_side(tmp_path: Path) -> None:
-    for name, share in (("field", 0.5), ("found", 0.9)):
-        (tmp_path / name).mkdir()
-        write_predictions(tmp_path / name / "predictions.csv", predictions(share, seed=len(name)))
-    out = tmp_path / "out"
-    arms = {name: tmp_path / name for name in ("field", "found")}
-    write_arms(arms, ["found"], predictions(0.7, seed=9), out)
-    found = read_json(out / "crops.json")
-    assert [row["arm"] for row in found["rows"]] == ["field", "found", "features", "found + features"]
-    for row in found["rows"]:
+def runs_of(where: Path, share: float, fold_seeds: int = 1, seeds: int = 1) -> Path:
+    """Runs of two folds, as far as they are read."""
+    for repeat in range(fold_seeds * seeds):
+        table = predictions(share, seed=repeat)
+        for fold in range(2):
+            run = where / f"{repeat}-{fold}"
+            keys = {"fold_seed": repeat // seeds, "fold": fold, "folds": 2}
+            config = {"seed": repeat % seeds, "data": keys}
+            write_predictions(run / "predictions.csv", table.take(np.arange(fold, len(table), 2)))
+            write_json(run / ".hydra" / "config.yaml", config)
+            (run / ".hydra" / "overrides.yaml").write_text("[]")
+            write_json(run / "status.json", {"state": "ok"})
+            write_json(run / "metrics.json", {"test/acc": share})
+            write_json(run / "manifest.json", {"seeds": {"seed": repeat % seeds, "data.split_seed": 0}, "gpu": None})
+    return where
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["crops", "arms", *map(str, words)])
+    main()
+
+
+def test_arms_stand_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_packed(tmp_path / "features.csv.gz", predictions(0.7, seed=9))
+    field, found = runs_of(tmp_path / "field", 0.5), runs_of(tmp_path / "found", 0.9, fold_seeds=2, seeds=3)
+    words = [f"field={field}", f"found={found}", f"features={tmp_path}/features.csv.gz"]
+    command(monkeypatch, *words, "--ensemble", "found", "--average", "found ensemble+features", "--out", "out")
+    said = read_json(Path("out/crops.json"))
+    names = ["field", "found", "features", "found ensemble", "found ensemble + features"]
+    assert said["arms"] == [row["arm"] for row in said["rows"]] == names
+    assert [len(row["repeats"]) for row in said["rows"]] == [1, 6, 1, 2, 1]
+    assert said["rows"][3]["repeats"][1] == {"fold_seed": 1, "seed": "0+1+2"}
+    for row in said["rows"]:
         assert row["all"]["photographs"] == 348
         assert row["whole"]["photographs"] + row["cut"]["photographs"] == 340  # eight have no box
-        assert np.sum(row["all"]["confusion"]) == 348
-    best = found["against_the_first"][0]
-    assert best["difference"] > 0.3
-    assert best["p"] < 0.01
-    with gzip.open(out / "found_and_features.csv.gz") as packed:
-        lines = list(csv.DictReader(io.TextIOWrapper(packed)))
-    assert len(lines) == 348
-    assert "| found + features | all (348) |" in (out / "crops.md").read_text()
+        assert np.sum(row["all"]["confusion"]) == 348 * len(row["repeats"])
+        for score in (row["all"]["balanced_acc"], row["all"]["macro_f1"]):
+            assert score["low"] < score["value"] < score["high"]
+    assert said["rows"][1]["all"]["acc"]["value"] == pytest.approx(0.9, abs=0.02)
+    pair = said["against_the_first"][0]
+    assert pair["fold_seeds"] == [0]
+    assert len(pair["each"]) == 1
+    assert pair["interval"][0] < pair["balanced_acc"]["difference"] < pair["interval"][1]
+    assert pair["balanced_acc"]["p"] < pair["balanced_acc"]["p_holm"] < 0.01
+    assert 0.02 < pair["smallest_found"] < 0.2
+    kept = read_json(Path("out/found.json"))
+    assert kept["common"] == {"gpu": None, "seeds": {"data.split_seed": 0}}
+    assert kept["apart"]["4-1"] == {"seeds": {"seed": 1}}
+    table = Path("out/crops.md").read_text()
+    assert "| found | 2 x 3 |" in table
+    assert table in capsys.readouterr().out
+    before = {path: path.read_bytes() for path in Path("out").iterdir()}
+    command(monkeypatch, "--again", "out")
+    assert {path: path.read_bytes() for path in Path("out").iterdir()} == before
+    assert len(before) == 10
+
+
+def test_an_arm_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    arm = runs_of(tmp_path / "arm", 0.9, fold_seeds=2, seeds=2)
+    assert len(read_repeats(arm)) == 4
+    shutil.rmtree(arm / "3-1")
+    with pytest.raises(InputError, match=r"fold seed 1, seed 1: expected a run for each fold, got none of 1"):
+        read_repeats(arm)
+    shutil.rmtree(arm / "3-0")
+    with pytest.raises(InputError, match="got 2 of fold seed 0, 1 of fold seed 1"):
+        read_repeats(arm)
+    write_json(arm / "0-0" / "status.json", {"state": "failed"})
+    with pytest.raises(InputError, match="0-0: expected a finished run, got failed"):
+        read_repeats(arm)
     short = predictions(0.9, seed=1).take(np.arange(347))
-    write_predictions(tmp_path / "found" / "predictions.csv", short)
-    with pytest.raises(InputError, match="found: expected the 348 photographs of the first arm"):
-        write_arms(arms, [], None, out)
+    for name, table in (("short", short), ("features", predictions(0.7, seed=9))):
+        write_packed(tmp_path / f"{name}.csv.gz", table)
+    with pytest.raises(SystemExit):
+        command(monkeypatch, f"features={tmp_path}/features.csv.gz", f"short={tmp_path}/short.csv.gz")
+    assert "short: expected the 348 photographs of the first arm, in the same groups" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command(monkeypatch, f"features={tmp_path}/features.csv.gz", "--average", "features+found")
+    assert "--average features+found: expected features, got found" in capsys.readouterr().err
+
+
+def test_an_average_is_of_the_same_folds() -> None:
+    one, other = predictions(0.9, seed=1), predictions(0.5, seed=2)
+    both = averaged_arms(
+        {Repeat(0, "0"): one, Repeat(0, "1"): other},
+        {Repeat(0, ""): other, Repeat(1, ""): one},
+    )
+    assert list(both) == [Repeat(0, "0"), Repeat(0, "1")]
+    assert both[Repeat(0, "0")].probabilities == pytest.approx((one.probabilities + other.probabilities) / 2)
+    assert np.array_equal(both[Repeat(0, "1")].predicted, other.predicted)
+    with pytest.raises(ValueError, match="no fold seed"):
+        averaged_arms({Repeat(0, "0"): one}, {Repeat(1, "0"): other})
 
 
 def test_the_cut_monocytes_are_seven() -> None:

@@ -12,7 +12,7 @@ import pytest
 from bloodcell.data.sources.folder import Folder
 from bloodcell.ladder import main
 from bloodcell.studies.ladder.controls import HISTOGRAM, RAW, neighbour_tests
-from bloodcell.studies.ladder.rows import RUNG_NAMES, drop, ladder_rows
+from bloodcell.studies.ladder.rows import DROPS, RUNG_NAMES, drop, drop_table, ladder_rows
 from bloodcell.studies.ladder.trainings import BACKGROUND, CNN, GEOMETRY, PAPER, RUNGS, sweeps
 from tests.helpers import copy_some
 
@@ -56,7 +56,13 @@ def test_the_drop_is_taken_apart() -> None:
 
     rows = [
         {"model": CNN, "rung": "random", "twin": score(0.97, 0.96, 0.98)},
-        {"model": CNN, "rung": "grouped", "twin": score(0.80, 0.75, 0.85), "left_out": score(0.95, 0.92, 0.97)},
+        {
+            "model": CNN,
+            "rung": "grouped",
+            "twin": score(0.80, 0.75, 0.85),
+            "original": score(0.79, 0.7, 0.85),
+            "left_out": score(0.95, 0.92, 0.97),
+        },
         {"model": BACKGROUND, "rung": "random", "twin": score(0.47, 0.4, 0.5)},
     ]
     found = drop(rows)
@@ -66,7 +72,9 @@ def test_the_drop_is_taken_apart() -> None:
     # Squared and added: down to 0.15 - sqrt(0.03^2 + 0.05^2), up to 0.15 + sqrt(0.02^2 + 0.05^2).
     assert found[CNN]["leak"]["low"] == pytest.approx(0.15 - 0.0583095)
     assert found[CNN]["leak"]["high"] == pytest.approx(0.15 + 0.0538516)
-    assert found[CNN]["all"]["value"] == pytest.approx(0.17)
+    assert found[CNN]["all"]["value"] == pytest.approx(0.18)
+    assert sum(found[CNN][step]["value"] for step in DROPS) == pytest.approx(0.18)
+    assert "| +15.0 (+9.2 to +20.4) |" in drop_table(found)
 
 
 @pytest.mark.parametrize("seeds", ["", "0,a", "1.5"])

@@ -53,6 +53,13 @@ def test_a_precision_has_its_full_name_or_is_refused(words: str, precision: str 
         assert cfg.trainer.precision == precision
 
 
+def test_float32_is_float32_on_a_gpu_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # as torch has it
+    settle(composed(["trainer.precision=32-true"]))
+    assert not torch.backends.cudnn.allow_tf32
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("has", [True, False])
 def test_the_choice_is_said_and_recorded_and_trains(

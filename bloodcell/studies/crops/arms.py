@@ -1,6 +1,7 @@
-"""The arms side by side: whole field, annotated and found crops, features, and what their average gives."""
+"""The arms side by side: nets on fields and crops, features, and what averages of them give."""
 
 from collections.abc import Mapping, Sequence
+from math import lcm
 from pathlib import Path
 from typing import Any
 
@@ -9,140 +10,222 @@ import numpy as np
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_json, write_text
 from bloodcell.data.lineage_table import read_lineage
-from bloodcell.evidence.comparison import group_permutation
-from bloodcell.evidence.intervals import recall_intervals, summary_intervals
-from bloodcell.evidence.pages import markdown_table
+from bloodcell.evidence.comparison import group_difference, group_permutation
+from bloodcell.evidence.intervals import Ints, recall_intervals
+from bloodcell.evidence.repeats import holm, smallest_found
+from bloodcell.studies.crops.arm_tables import arms_table
 from bloodcell.studies.crops.finding import is_uncut
+from bloodcell.tracking.cross_validations import (
+    Repeats,
+    averaged_arms,
+    averaged_seeds,
+    common_fold_seeds,
+    read_repeats,
+    repeated_scores,
+    write_repeats,
+)
 from bloodcell.tracking.manifest import manifest
-from bloodcell.tracking.predictions import Predictions, read_folds, write_packed
+from bloodcell.tracking.predictions import Predictions, joined_predictions
 from bloodcell.tracking.save import portable
 
-PARTS = {"all": "all", "whole": "whole cells", "cut": "cut cells"}
+FEATURES = "features"
 
 
-def write_arms(named: Mapping[str, Path], averaged: Sequence[str], features: Predictions | None, out: Path) -> None:
-    """Write the table of arms, and the out-of-fold predictions of each.
+def with_averages(arms: Mapping[str, Repeats], ensembles: Sequence[str], averages: Sequence[str]) -> dict[str, Repeats]:
+    """Add arms that are averages of others.
 
     Args:
-        named: A folder with the five runs of one cross-validation for each arm, by the arm's name.
-        averaged: Arms whose probabilities are averaged with those of the features, each a further arm.
-        features: What the baseline predicts; ``None`` to leave it out.
-        out: Folder for ``crops.json``, ``crops.md``, the manifests and the predictions.
+        arms: By name.
+        ensembles: Arms whose seeds are averaged, each a further arm, ``NAME ensemble``.
+        averages: ``A+B``: further arms ``A + B``; an ensemble may be one of them.
 
     Raises:
-        InputError: If an arm's runs did not test the same photographs as the first arm's.
+        InputError: If there is no arm of that name, or two have nothing in common to average.
     """
-    arms = {name: _ordered(read_folds(folder)) for name, folder in named.items()}
-    if features is not None:
-        arms["features"] = _ordered(features)
-        arms |= {f"{name} + features": _average(arms[name], arms["features"]) for name in averaged}
-    first = next(iter(arms.values()))
-    for name, table in arms.items():
-        if table.file.tolist() != first.file.tolist():
-            raise InputError(
-                name, expected=f"the {len(first)} photographs of the first arm", got="others", fix="give all five folds"
-            )
-    content = scored_arms(arms)
-    write_json(out / "crops.json", content)
+    found = dict(arms)
+    for name in ensembles:
+        found[f"{name} ensemble"] = averaged_seeds(_named(found, name, f"--ensemble {name}"))
+    for words in averages:
+        one, _, other = (word.strip() for word in words.partition("+"))
+        sides = [_named(found, name, f"--average {words}") for name in (one, other)]
+        try:
+            found[f"{one} + {other}"] = averaged_arms(*sides)
+        except ValueError as error:
+            fix = "give arms of the same fold seeds and seeds"
+            raise InputError(f"--average {words}", expected="common repeats", got=str(error), fix=fix) from error
+    return found
+
+
+def _named(arms: Mapping[str, Repeats], name: str, where: str) -> Repeats:
+    if name not in arms:
+        raise InputError(where, expected=", ".join(arms), got=name or "nothing", fix="name one of these arms")
+    return arms[name]
+
+
+def write_arms(arms: Mapping[str, Repeats], sources: Mapping[str, Path], out: Path) -> None:
+    """Write the predictions of all arms, the manifests of their runs, and the table.
+
+    Args:
+        arms: By name; the first is what the others are compared with.
+        sources: Where those come from that were read: folders of runs, or files of predictions.
+        out: Folder for all.
+
+    Raises:
+        InputError: If an arm did not test the same photographs as the first, or under none of its fold seeds.
+    """
+    (first_name, first), *others = arms.items()
+    for name, repeats in others:
+        _check_same(name, repeats, first_name, first)
+    for name, repeats in arms.items():
+        write_repeats(out / f"{file_of(name)}.csv.gz", repeats)
+    for name, source in sources.items():
+        beside = source.with_name(source.name.removesuffix(".csv.gz") + ".json")
+        if source.is_dir():
+            write_json(out / f"{file_of(name)}.json", common_and_apart(_manifests(source)))
+        elif beside.is_file():
+            write_json(out / f"{file_of(name)}.json", read_json(beside))
     write_json(out / "manifest.json", portable(manifest({}, {})))
-    write_text(out / "crops.md", arms_table(content["rows"], content["against_the_first"], first.classes))
-    for name, table in arms.items():
-        write_packed(out / f"{file_of(name)}.csv.gz", table)
-    for name, folder in named.items():
-        found = sorted(path for path in folder.rglob("manifest.json") if "evaluations" not in path.parts)
-        write_json(out / f"{file_of(name)}.json", {path.parent.name: portable(read_json(path)) for path in found})
+    write_json(out / "crops.json", {"arms": list(arms)})
+    write_again(out)
 
 
-def scored_arms(arms: Mapping[str, Predictions]) -> dict[str, Any]:
+def write_again(folder: Path) -> None:
+    """Compute ``crops.json`` and ``crops.md`` from the predictions beside them.
+
+    Args:
+        folder: With ``crops.json``, whose ``arms`` names them in order.
+    """
+    names = read_json(folder / "crops.json")["arms"]
+    content = scored_arms({name: read_repeats(folder / f"{file_of(name)}.csv.gz") for name in names})
+    write_json(folder / "crops.json", content)
+    write_text(folder / "crops.md", arms_table(content))
+
+
+def scored_arms(arms: Mapping[str, Repeats]) -> dict[str, Any]:
     """Compute ``crops.json``: the scores of each arm, and each against the first.
 
     Args:
         arms: Predictions of the same photographs in the same order, by the arm's name.
     """
     (first_name, first), *others = arms.items()
+    pairs = [compared(name, repeats, first_name, first) for name, repeats in others]
+    for score in ("balanced_acc", "macro_f1"):
+        for pair, p in zip(pairs, holm([pair[score]["p"] for pair in pairs]), strict=True):
+            pair[score]["p_holm"] = p
     return {
-        "classes": list(first.classes),
-        "rows": [_row(name, table) for name, table in arms.items()],
-        "against_the_first": [_pair(name, table, first_name, first) for name, table in others],
+        "arms": list(arms),
+        "classes": list(next(iter(first.values())).classes),
+        "rows": [arm_row(name, repeats) for name, repeats in arms.items()],
+        "against_the_first": pairs,
     }
 
 
-def arms_table(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> str:
-    """Write the arms as Markdown.
-
-    Args:
-        rows: Of ``crops.json``.
-        pairs: Likewise, ``against_the_first``.
-        classes: Likewise.
-    """
-    header = ["arm", "photographs", "balanced accuracy", "accuracy", *(f"recall {name}" for name in classes)]
-    cells = []
-    for row in rows:
-        for part, words in PARTS.items():
-            one = row[part]
-            recalls = [_share(recall) if recall else "" for recall in one["recall"]]
-            shown = [_share(one["balanced_acc"]), _share(one["acc"])]
-            cells.append([row["arm"] if part == "all" else "", f"{words} ({one['photographs']})", *shown, *recalls])
-    said = (
-        "Each photograph is predicted once, by a net (or model) that has seen nothing of its field group: five folds, "
-        "one seed. In brackets: 95 % intervals over field groups; they "
-        "leave out what another seed would change. A cell is cut if the annotator's box comes within two pixels of "
-        "the frame.\n\n"
-    )
-    against = [f"* {one['arm']}: {one['difference']:+.3f} (p {_p(one['p'])})" for one in pairs]
-    tail = (
-        f"\n\nBalanced accuracy less that of {rows[0]['arm']}, paired over field groups, not corrected for number:\n\n"
-    )
-    return f"{said}{markdown_table(header, cells)}{tail}" + "\n".join(against) + "\n"
-
-
-def _row(name: str, table: Predictions) -> dict[str, Any]:
+def arm_row(name: str, repeats: Repeats) -> dict[str, Any]:
+    """Score an arm on all photographs, on those with a whole cell, and on those whose cell the frame cuts."""
     micrographs = read_lineage().micrographs
-    whole = np.array([is_uncut(micrographs[number]) for number in table.photograph.tolist()])
-    known = np.array([not np.isnan(micrographs[number].cell_x) for number in table.photograph.tolist()])
-    parts = {"all": np.ones(len(table), bool), "whole": known & whole, "cut": known & ~whole}
-    return {"arm": name, **{part: _scores(table.take(np.flatnonzero(rows))) for part, rows in parts.items()}}
+    numbers = next(iter(repeats.values())).photograph.tolist()
+    whole = np.array([is_uncut(micrographs[number]) for number in numbers])
+    known = np.array([not np.isnan(micrographs[number].cell_x) for number in numbers])
+    parts = {"all": np.ones(len(numbers), bool), "whole": known & whole, "cut": known & ~whole}
+    tables = list(repeats.values())
+    scored = {
+        part: _scores([table.take(np.flatnonzero(rows)) for table in tables]) if rows.any() else None
+        for part, rows in parts.items()
+    }
+    return {"arm": name, "repeats": [repeat._asdict() for repeat in repeats], **scored}
 
 
-def _scores(table: Predictions) -> dict[str, Any]:
-    classes = len(table.classes)
-    means = summary_intervals(table.correct, table.predicted, table.group, classes)
+def _scores(repeats: Sequence[Predictions]) -> dict[str, Any]:
+    table, classes = joined_predictions(repeats), len(repeats[0].classes)
     recalls = recall_intervals(table.correct, table.predicted, table.group, classes)
     return {
-        "photographs": len(table),
-        **{name: means[name]._asdict() for name in ("balanced_acc", "macro_f1", "acc")},
+        "photographs": len(repeats[0]),
+        **{name: score._asdict() for name, score in repeated_scores(repeats).items()},
         "recall": [one._asdict() if one else None for one in recalls],
+        # Of all repeats together.
         "confusion": [
             np.bincount(table.predicted[table.correct == k], minlength=classes).tolist() for k in range(classes)
         ],
     }
 
 
-def _pair(name: str, table: Predictions, other: str, first: Predictions) -> dict[str, Any]:
-    found = group_permutation(
-        table.correct, table.predicted, first.predicted, table.group, len(table.classes), statistic="balanced_acc"
-    )
-    return {"arm": name, "against": other, "difference": found.difference, "p": found.p}
+def compared(name: str, repeats: Repeats, other: str, first: Repeats) -> dict[str, Any]:
+    """Compare an arm with another over field groups, under the fold seeds that both have, seeds averaged.
+
+    Returns:
+        For balanced accuracy and macro-F1 the difference and its p-value, not corrected; for the former its interval,
+        the smallest difference that is found four times in five, and the difference of each repeat that both have.
+    """
+    shared = common_fold_seeds(repeats, first)
+    mine, theirs = ([table for repeat, table in one.items() if repeat.fold_seed in shared] for one in (repeats, first))
+    count = lcm(len(mine), len(theirs))
+    said, against = (_tiled(tables, count) for tables in (mine, theirs))
+    table, classes = joined_predictions(mine[:1] * count), len(mine[0].classes)
+    mean = group_difference(table.correct, said, against, table.group, classes)
+    tests = {
+        score: group_permutation(table.correct, said, against, table.group, classes, statistic=score)
+        for score in ("balanced_acc", "macro_f1")
+    }
+    both = [_accuracy(repeats[repeat]) - _accuracy(first[repeat]) for repeat in repeats if repeat in first]
+    return {
+        "arm": name,
+        "against": other,
+        "fold_seeds": shared,
+        **{score: {"difference": found.difference, "p": found.p} for score, found in tests.items()},
+        "interval": mean.interval,
+        "smallest_found": smallest_found(mean) if mean.error else None,
+        "each": both,
+    }
 
 
-def _ordered(table: Predictions) -> Predictions:
-    return table.take(np.argsort(table.file))
+def _tiled(tables: Sequence[Predictions], count: int) -> Ints:
+    """The predictions of some repeats, so often that there are ``count``: each weighs the same."""
+    return np.concatenate([table.predicted for table in [*tables] * (count // len(tables))])
 
 
-def _average(one: Predictions, other: Predictions) -> Predictions:
-    probabilities = (one.probabilities + other.probabilities) / 2
-    texts = (one.file, one.view, one.photograph, one.group, one.correct)
-    return Predictions(one.classes, *texts, probabilities.argmax(axis=1), probabilities)
+def _accuracy(table: Predictions) -> float:
+    return repeated_scores([table])["balanced_acc"].value
 
 
-def _p(p: float) -> str:
-    return f"= {p:.3f}" if p >= 0.001 else "< 0.001"
+def _check_same(name: str, repeats: Repeats, other: str, first: Repeats) -> None:
+    mine, theirs = next(iter(repeats.values())), next(iter(first.values()))
+    if mine.file.tolist() != theirs.file.tolist() or mine.group.tolist() != theirs.group.tolist():
+        expected = f"the {len(theirs)} photographs of the first arm, in the same groups"
+        raise InputError(name, expected=expected, got="others", fix="give arms of the same folds")
+    if not common_fold_seeds(repeats, first):
+        raise InputError(name, expected=f"a fold seed of {other}", got="none", fix="train one of the two again")
+
+
+def _manifests(folder: Path) -> dict[str, Any]:
+    found = sorted(path for path in folder.rglob("manifest.json") if "evaluations" not in path.parts)
+    return {str(path.parent.relative_to(folder)): portable(read_json(path)) for path in found}
+
+
+def common_and_apart(contents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Write down once what several mappings have in common, and of each what it has apart.
+
+    Args:
+        contents: By name, at least one.
+    """
+    first, *others = contents.values()
+    common = {key: value for key, value in first.items() if all(one.get(key) == value for one in others)}
+    inner = {
+        key: common_and_apart({name: one[key] for name, one in contents.items()})
+        for key in first
+        if key not in common and all(isinstance(one.get(key), dict) for one in contents.values())
+    }
+    common |= {key: one["common"] for key, one in inner.items() if one["common"]}
+    apart = {
+        name: {
+            key: inner[key]["apart"][name] if key in inner else value
+            for key, value in one.items()
+            if key in inner or key not in common
+        }
+        for name, one in contents.items()
+    }
+    return {"common": common, "apart": apart}
 
 
 def file_of(arm: str) -> str:
     """Name the files of an arm."""
     return arm.replace(" + ", "_and_").replace(" ", "_")
-
-
-def _share(one: Mapping[str, float]) -> str:
-    return f"{one['value']:.3f} ({one['low']:.3f}-{one['high']:.3f})"

@@ -1,6 +1,6 @@
 """A baseline that learns no picture: numbers for colour, lobes and granules of a crop, and a linear model of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy import ndimage
 from bloodcell.common.console import progress_bar
 from bloodcell.data.crops.finder import NUCLEUS, purple_of
 from bloodcell.data.micrographs import Pixels
+from bloodcell.tracking.cross_validations import CrossValidation, Repeats, sorted_by_file
 from bloodcell.tracking.predictions import Predictions, joined_predictions
 
 if TYPE_CHECKING:
@@ -96,47 +97,44 @@ def _shape(nucleus: npt.NDArray[np.bool_]) -> Floats:
     )
 
 
-def features_out_of_fold(folds: Sequence["CellImages"]) -> Predictions:
+def features_out_of_fold(folds: Mapping[int, Sequence["CellImages"]]) -> Repeats:
     """Predict every photograph by a logistic regression that has not seen its field group.
 
     Each fold's penalty is chosen by an inner cross-validation over its own training groups.
 
     Args:
-        folds: The folds of one cross-validation, looked up, with ``data.view=crop`` and ``data.train_view=original``.
+        folds: The folds of a cross-validation for each fold seed, looked up, with ``data.view=crop`` and
+            ``data.train_view=original``.
     """
+    data = next(iter(folds.values()))[0]
+    rows = np.flatnonzero(data.index.view == "original")
+    features = dict(zip(rows.tolist(), _features_of(data, rows), strict=True))
+    return {
+        CrossValidation(fold_seed, ""): sorted_by_file(
+            joined_predictions([_predicted(data, features) for data in each])
+        )
+        for fold_seed, each in folds.items()
+    }
+
+
+def _predicted(data: "CellImages", features: Mapping[int, Floats]) -> Predictions:
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    index = folds[0].index
-    rows = np.flatnonzero(index.view == "original")
-    features = dict(zip(rows.tolist(), _features_of(folds[0], rows), strict=True))
-    tables = []
-    for data in folds:
-        known, test = np.union1d(data.split.train, data.split.val), data.split.test
-        inner = StratifiedGroupKFold(INNER_FOLDS, shuffle=True, random_state=0)
-        model = GridSearchCV(
-            make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=3000)),
-            {"logisticregression__C": STRENGTHS},
-            scoring="balanced_accuracy",
-            cv=inner,
-        )
-        model.fit([features[row] for row in known.tolist()], index.label[known], groups=index.group[known])
-        probabilities = model.predict_proba([features[row] for row in test.tolist()])
-        tables.append(
-            Predictions(
-                index.classes,
-                index.file[test],
-                index.view[test],
-                index.micrograph[test],
-                index.group[test],
-                index.label[test],
-                probabilities.argmax(axis=1),
-                probabilities,
-            )
-        )
-    return joined_predictions(tables)
+    index = data.index
+    known, test = np.union1d(data.split.train, data.split.val), data.split.test
+    model = GridSearchCV(
+        make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=3000)),
+        {"logisticregression__C": STRENGTHS},
+        scoring="balanced_accuracy",
+        cv=StratifiedGroupKFold(INNER_FOLDS, shuffle=True, random_state=0),
+    )
+    model.fit([features[row] for row in known.tolist()], index.label[known], groups=index.group[known])
+    probabilities = model.predict_proba([features[row] for row in test.tolist()])
+    texts = (index.file[test], index.view[test], index.micrograph[test], index.group[test], index.label[test])
+    return Predictions(index.classes, *texts, probabilities.argmax(axis=1), probabilities)
 
 
 def _features_of(data: "CellImages", rows: npt.NDArray[np.int64]) -> list[Floats]:

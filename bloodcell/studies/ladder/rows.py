@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bloodcell.evidence.intervals import confusion_scores, group_confusions, summary_intervals
 from bloodcell.evidence.pages import markdown_table
 from bloodcell.studies.ladder.trainings import Sweep
+from bloodcell.tracking.cross_validations import repeated_scores
 from bloodcell.tracking.predictions import LEFT_OUT, Predictions, joined_predictions, read_predictions
 from bloodcell.tracking.reader import Run
 
@@ -20,6 +20,12 @@ RUNG_NAMES = {
 }
 
 VIEWS = ("twin", "original", LEFT_OUT)
+# The steps from the random split to whole fields, and what each is called in words.
+DROPS = {
+    "fewer photographs": "fewer photographs to learn from",
+    "leak": "the leak: fields that were not seen, instead of copies of seen ones",
+    "originals": "photographs instead of copies of them",
+}
 
 
 class Tested(NamedTuple):
@@ -65,27 +71,19 @@ def ladder_rows(tested: Sequence[Tested]) -> list[dict[str, Any]]:
 
 
 def _scores(tested: Sequence[Tested]) -> dict[str, Any]:
-    """The mean over seeds; pooled predictions have just this mean, so its interval is theirs."""
+    """The mean over seeds with its interval."""
     seeds = [
         joined_predictions([one.predictions for one in tested if one.seed == seed])
         for seed in dict.fromkeys(one.seed for one in tested)
     ]
-    first, pooled = seeds[0], joined_predictions(seeds)
-    classes = len(first.classes)
-    found = summary_intervals(pooled.correct, pooled.predicted, pooled.group, classes)
-    confusions = (group_confusions(one.correct, one.predicted, one.group, classes).sum(axis=0) for one in seeds)
-    each = [confusion_scores(confusion) for confusion in confusions]
+    first, scores = seeds[0], repeated_scores(seeds)
     return {
         "images": len(first),
-        "groups": found["acc"].groups,
+        "groups": scores["acc"].groups,
         "majority": float(np.bincount(first.correct).max() / len(first)),
         **{
-            name: {
-                "mean": float(np.mean([one[name] for one in each])),
-                "interval": [found[name].low, found[name].high],
-                "seeds": [float(one[name]) for one in each],
-            }
-            for name in ("balanced_acc", "macro_f1", "acc")
+            name: {"mean": one.value, "interval": [one.low, one.high], "seeds": list(one.repeats)}
+            for name, one in scores.items()
         },
     }
 
@@ -93,30 +91,28 @@ def _scores(tested: Sequence[Tested]) -> dict[str, Any]:
 def drop(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
     """Take the way from the random split to whole fields apart, for each net that was trained under both.
 
-    ``leak`` is what the same weights lose from other copies of photographs that they have learnt to copies of fields
-    that they have not; ``fewer photographs`` is what is lost before that, from all photographs to those of four folds.
+    In the order of the way: ``fewer photographs`` is what is lost from all photographs to those of four folds, on other
+    copies of what was learnt; ``leak`` is what the same weights lose from those copies to copies of fields that they
+    have not seen; ``originals`` is what is lost from these copies to the photographs that they were made of.
 
     Args:
         rows: Of :func:`ladder_rows`.
 
     Returns:
-        For each net, for ``leak``, ``fewer photographs`` and ``all``: the difference of balanced accuracies ``value``
-        and its 95 % interval ``low`` to ``high``, squared and added from those of both (Newcombe 1998): both are of
-        the same photographs in part, so it rather is too wide.
+        For each net, for these three and for ``all``, their sum: the difference of balanced accuracies ``value`` and
+        its 95 % interval ``low`` to ``high``, squared and added from those of both (Newcombe 1998): both are of the
+        same photographs in part, so it rather is too wide.
     """
     found = {}
     for model in dict.fromkeys(str(row["model"]) for row in rows):
         of = {row["rung"]: row for row in rows if row["model"] == model}
         if "random" not in of or LEFT_OUT not in of.get("grouped", {}):
             continue
-        first, other, last = (
-            row["balanced_acc"] for row in (of["random"]["twin"], of["grouped"][LEFT_OUT], of["grouped"]["twin"])
-        )
-        found[model] = {
-            "leak": _difference(other, last),
-            "fewer photographs": _difference(first, other),
-            "all": _difference(first, last),
-        }
+        grouped = of["grouped"]
+        way = [of["random"]["twin"], grouped[LEFT_OUT], grouped["twin"], grouped["original"]]
+        scores = [view["balanced_acc"] for view in way]
+        parts = {name: _difference(*scores[step : step + 2]) for step, name in enumerate(DROPS)}
+        found[model] = parts | {"all": _difference(scores[0], scores[-1])}
     return found
 
 
@@ -154,6 +150,18 @@ def ladder_table(rows: Sequence[Mapping[str, Any]]) -> str:
         "The last column is the accuracy of always predicting the majority class.\n\n"
     )
     return f"{said}{markdown_table(header, cells)}\n"
+
+
+def drop_table(drops: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """Write :func:`drop` as a Markdown table, in points of balanced accuracy."""
+    header = ["from the random split to photographs of other fields", *drops]
+    steps = {**DROPS, "all": "all"}
+    cells = [[words, *(_points(of[step]) for of in drops.values())] for step, words in steps.items()]
+    return f"{markdown_table(header, cells)}\n"
+
+
+def _points(one: Mapping[str, float]) -> str:
+    return f"{100 * one['value']:+.1f} ({100 * one['low']:+.1f} to {100 * one['high']:+.1f})"
 
 
 def _mean_cell(one: Mapping[str, Any]) -> str:
