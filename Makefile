@@ -109,7 +109,7 @@ reproduce: $(READY)  ## Run an experiment or a run again and compare the numbers
 audit: $(READY)  ## Look for leaks, duplicates and give-aways; ARGS="data=folder data.root=/path/to/images"
 	$(BIN)/python -m bloodcell.audit $(ARGS)
 
-lineage: $(READY)  ## Find the photograph that each image was made from (five minutes); ARGS=--check only compares
+lineage: $(READY)  ## Find the photograph that each image was made from (six minutes); ARGS=--check only compares
 	$(BIN)/python -m bloodcell.lineage $(ARGS)
 
 ladder: $(READY)  ## Train one net under every split, from the published number to the honest one (over an hour)

@@ -10,7 +10,7 @@ from bloodcell.studies.lineage.run import published_images, recover_and_write
 
 HELP = """\
 Registers every image of dataset2-master to the 367 photographs of dataset-master with SIFT and RANSAC, whatever its
-class or split, and finds the photographs that overlap. Takes a few minutes on two cores.
+class or split, and finds the photographs that overlap, by points and by correlation. Takes a few minutes on two cores.
 
   python -m bloodcell.lineage --check                 compare the images with the shipped table, by SHA-256
   python -m bloodcell.lineage                         recover the table again, into runs/lineage

@@ -26,7 +26,7 @@ def executed(name: str, folder: Path) -> tuple[str, int]:
 def test_the_data_and_their_lineage(tmp_path: Path) -> None:
     text, pictures = executed("02_data_and_lineage.py", tmp_path)
     assert "show 348 photographs" in text
-    assert "348 photographs in 311 field groups" in text
+    assert "348 photographs in 309 field groups" in text
     assert pictures == 0
 
 

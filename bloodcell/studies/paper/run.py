@@ -217,6 +217,7 @@ def _wider(results: Path, ours: dict[str, Any]) -> str:
 def _lineage_text(said: dict[str, Any]) -> str:
     sides, simple = said["micrographs with copies"], said["TEST_SIMPLE"]
     across, labels = said["pairs across TRAIN and TEST"], said["one cell with two labels"]
+    alone = said["found by points alone"] + said["found by correlation alone"]
     other_class = len(said["other class than its micrograph"]) or "none"
     other_side = len(said["other side than its micrograph"]) or "none"
     return (
@@ -226,7 +227,9 @@ def _lineage_text(said: dict[str, Any]) -> str:
         f"Of them {other_class} has another class than its photograph, and {other_side} lies on another side of the "
         "published split than the one that can be recomputed from the labels alone. TRAIN is made of "
         f"{sides['TRAIN']} photographs and TEST of {sides['TEST']}; the {simple['files']} files of TEST_SIMPLE show "
-        f"{simple['micrographs']}. {said['field pairs']} pairs of photographs overlap, which leaves "
+        f"{simple['micrographs']}. {said['field pairs']} pairs of photographs overlap "
+        f"({said['found by both searches']} are found by feature points that vote for a shift and by the correlation "
+        f"at every shift, {', '.join(alone) or 'none'} by one of the two alone), which leaves "
         f"{said['groups of micrographs with copies']} field groups; {len(across)} of the pairs lie across TRAIN and "
         f"TEST ({', '.join(across)}). One cell has two labels in two photographs: {', '.join(labels)}."
     )
