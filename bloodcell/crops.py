@@ -20,6 +20,9 @@ HELP = """\
                                                        into runs/crops
   python -m bloodcell.crops arms field=results/crops/field.csv.gz found=runs/b --ensemble found \\
     --average "found ensemble+features"                also from predictions; seeds averaged; two arms averaged
+  python -m bloodcell.crops arms small=runs/a lite=runs/b --select small,lite
+                                                       nested selection: in each fold the recipe that validation
+                                                       inside it chooses
   python -m bloodcell.crops arms --again results/crops all numbers again, from the predictions
 
 An arm is a folder with the runs that `make sweep SWEEP=folds ARGS="experiment=crops ..."` leaves, for any number of
@@ -49,6 +52,7 @@ def _arms_arguments(arms: argparse.ArgumentParser) -> None:
     add = arms.add_argument
     add("arms", nargs="*", metavar="NAME=RUNS", help="a name, and a folder of runs or a file of predictions (.csv.gz)")
     add("--ensemble", action="append", default=[], metavar="NAME", help="an arm more: the seeds of that one averaged")
+    add("--select", metavar="A,B,..", help="an arm more: in each fold the one of these that its validation chooses")
     add("--average", action="append", default=[], metavar="A+B", help="an arm more: those two averaged")
     add("--out", type=Path, default=Path("runs/crops"), help="folder (default: runs/crops)")
     add("--again", type=Path, metavar="DIR", help="compute all of a folder from its predictions alone")
@@ -63,7 +67,8 @@ def _finder(args: argparse.Namespace) -> None:
 
 
 def _arms(args: argparse.Namespace) -> None:
-    from bloodcell.studies.crops.arms import FEATURES, with_averages, write_again, write_arms
+    from bloodcell.studies.crops.arms import CHOSEN, FEATURES, with_averages, write_again, write_arms
+    from bloodcell.studies.crops.selection import selected
     from bloodcell.tracking.cross_validations import read_repeats
 
     if args.again:
@@ -72,10 +77,14 @@ def _arms(args: argparse.Namespace) -> None:
         return
     sources = _sources(args.arms)
     arms = {name: read_repeats(path) for name, path in sources.items()}
+    choices = None
+    if args.select:
+        chosen = selected({name: sources[name] for name in _named(args.select, sources)})
+        arms[CHOSEN], choices = chosen.repeats, {"choices": chosen.choices, "validation": chosen.validation}
     if FEATURES not in arms:
         fold_seeds = sorted({repeat.fold_seed for repeats in arms.values() for repeat in repeats})
         arms[FEATURES] = _features(fold_seeds)
-    write_arms(with_averages(arms, args.ensemble, args.average), sources, args.out)
+    write_arms(with_averages(arms, args.ensemble, args.average), sources, args.out, choices)
     print((args.out / "crops.md").read_text(encoding="utf-8"))
 
 
@@ -90,6 +99,15 @@ def _sources(words: Sequence[str]) -> dict[str, Path]:
             raise InputError(word, expected=expected, got="no such folder or file", fix="see --help")
         found[name] = Path(path)
     return found
+
+
+def _named(words: str, sources: dict[str, Path]) -> list[str]:
+    names = [name.strip() for name in words.split(",")]
+    for name in names:
+        if name not in sources or not sources[name].is_dir():
+            expected = f"names of folders of runs ({', '.join(sources)})"
+            raise InputError(f"--select {words}", expected=expected, got=name or "nothing", fix="correct it")
+    return names
 
 
 def _features(fold_seeds: Sequence[int]) -> "Repeats":

@@ -74,6 +74,41 @@ def over_folds(by_fold: Sequence[Floats], folds: int, trained_share: float = 1.0
     return _student(means, 1 / max(len(means), 1) + 1 / (trained_share * (folds - 1)), confidence)
 
 
+class Spread(NamedTuple):
+    """Standard deviations of one number, by what it would vary with.
+
+    Attributes:
+        folds: Other folds of the same images.
+        seeds: Another seed of the trainings under the same folds.
+    """
+
+    folds: float
+    seeds: float
+
+
+def spread(by_fold_seed: Sequence[Floats]) -> Spread:
+    """Share the spread of a repeated cross-validation out among its folds and its seeds (one-way random effects).
+
+    The variance among the means of the fold seeds holds a part of that of the seeds, which is taken off; 0 where no
+    more is left.
+
+    Args:
+        by_fold_seed: For each fold seed the values of its seeds, two or more, as many of each; two fold seeds or more.
+
+    Returns:
+        The two standard deviations, in the unit of the values.
+
+    Raises:
+        ValueError: If there are fewer.
+    """
+    table = np.stack(by_fold_seed)
+    if min(table.shape) < 2:
+        raise ValueError(f"expected two fold seeds with two seeds or more, got {table.shape[0]} with {table.shape[1]}")
+    within = float(table.var(axis=1, ddof=1).mean())
+    among = float(table.mean(axis=1).var(ddof=1))
+    return Spread(folds=float(np.sqrt(max(among - within / table.shape[1], 0.0))), seeds=float(np.sqrt(within)))
+
+
 def equivalence(difference: Mean, margin: float) -> float:
     """Test whether a mean difference is smaller than a margin, by two one-sided t tests (Schuirmann 1987).
 

@@ -18,7 +18,7 @@ from bloodcell.studies.crops.finding import is_uncut, photographs_scored
 from bloodcell.studies.crops.handmade import cell_features
 from bloodcell.tracking.cross_validations import CrossValidation as Repeat
 from bloodcell.tracking.cross_validations import averaged_arms, read_repeats
-from bloodcell.tracking.predictions import Predictions, write_packed, write_predictions
+from bloodcell.tracking.predictions import Predictions, read_predictions, write_packed, write_predictions
 
 CLASSES = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
 
@@ -185,6 +185,33 @@ def test_arms_stand_side_by_side(
     command(monkeypatch, "--again", "out")
     assert {path: path.read_bytes() for path in Path("out").iterdir()} == before
     assert len(before) == 10
+
+
+def test_each_fold_takes_the_recipe_that_its_validation_chooses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The better recipe on test images has the worse validation in fold 1, and is not taken there."""
+    small, large = (runs_of(tmp_path / name, share, 2, 2) for name, share in (("small", 0.6), ("large", 0.9)))
+    for folder, scores in ((small, (0.5, 0.8)), (large, (0.7, 0.7))):
+        for path in folder.glob("*/metrics.json"):
+            write_json(path, {"val/balanced_acc": scores[int(path.parent.name[-1])]})
+    write_packed(tmp_path / "features.csv.gz", predictions(0.7, seed=9))
+    words = [f"small={small}", f"large={large}", f"features={tmp_path}/features.csv.gz"]
+    command(monkeypatch, *words, "--select", "small,large", "--out", "out")
+    said = read_json(Path("out/crops.json"))
+    assert said["selection"]["choices"] == {"0/0": "large", "0/1": "small", "1/0": "large", "1/1": "small"}
+    assert "takes large in 2 of 4 folds, small in 2." in Path("out/crops.md").read_text()
+    chosen, one, other = (read_repeats(Path(f"out/{name}.csv.gz")) for name in ("chosen", "small", "large"))
+    for repeat, table in chosen.items():
+        first = np.isin(table.file, read_predictions(large / "0-0").file)  # the photographs of fold 0
+        wanted = np.where(first, other[repeat].predicted, one[repeat].predicted)
+        assert np.array_equal(table.predicted, wanted)
+    assert {row["arm"]: row["spread"] is None for row in said["rows"]}["features"]
+    (large / "0-0" / "metrics.json").write_text("{}")
+    for select, fault in (("small,large", "expected val/balanced_acc"), ("small", "expected two recipes")):
+        with pytest.raises(SystemExit):
+            command(monkeypatch, *words, "--select", select)
+        assert fault in capsys.readouterr().err
 
 
 def test_an_arm_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bloodcell.evidence.pages import markdown_table
+from bloodcell.studies.crops.selection import choices_text
 
 Row = Mapping[str, Any]
 
@@ -24,7 +25,25 @@ def arms_table(content: Row) -> str:
     parts = [said, _all_table(rows, content["classes"]), "\n\n", _parts_table(rows)]
     if content["against_the_first"]:
         parts += ["\n\n", _pairs_table(rows[0]["arm"], content["against_the_first"])]
+    if any(row["spread"] for row in rows):
+        parts += ["\n\n", _spread_table(rows)]
+    if content["selection"]:
+        parts += [f"\n\nThe arm `chosen` takes {choices_text(content['selection']['choices'])}."]
     return "".join(parts) + "\n"
+
+
+def _spread_table(rows: Sequence[Row]) -> str:
+    header = ["standard deviation of the balanced accuracy", "other photographs", "other folds", "another seed"]
+    cells = [
+        [row["arm"], *(f"{row['spread'][name]:.3f}" for name in ("photographs", "folds", "seeds"))]
+        for row in rows
+        if row["spread"]
+    ]
+    said = (
+        "What a single cross-validation would vary with, as standard deviations: other photographs (from the interval "
+        "over field groups), other folds of the same photographs, another seed of the trainings.\n\n"
+    )
+    return said + markdown_table(header, cells)
 
 
 def _all_table(rows: Sequence[Row], classes: Sequence[str]) -> str:

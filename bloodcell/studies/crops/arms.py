@@ -1,5 +1,6 @@
 """The arms side by side: nets on fields and crops, features, and what averages of them give."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from math import lcm
 from pathlib import Path
@@ -12,7 +13,7 @@ from bloodcell.common.files import read_json, write_json, write_text
 from bloodcell.data.lineage_table import read_lineage
 from bloodcell.evidence.comparison import group_difference, group_permutation
 from bloodcell.evidence.intervals import Ints, recall_intervals
-from bloodcell.evidence.repeats import holm, smallest_found
+from bloodcell.evidence.repeats import holm, smallest_found, spread
 from bloodcell.studies.crops.arm_tables import arms_table
 from bloodcell.studies.crops.finding import is_uncut
 from bloodcell.tracking.cross_validations import (
@@ -28,7 +29,8 @@ from bloodcell.tracking.manifest import manifest
 from bloodcell.tracking.predictions import Predictions, joined_predictions
 from bloodcell.tracking.save import portable
 
-FEATURES = "features"
+NORMAL = 1.96  # half of a 95 % interval, in standard deviations
+FEATURES, CHOSEN = "features", "chosen"
 
 
 def with_averages(arms: Mapping[str, Repeats], ensembles: Sequence[str], averages: Sequence[str]) -> dict[str, Repeats]:
@@ -62,13 +64,19 @@ def _named(arms: Mapping[str, Repeats], name: str, where: str) -> Repeats:
     return arms[name]
 
 
-def write_arms(arms: Mapping[str, Repeats], sources: Mapping[str, Path], out: Path) -> None:
+def write_arms(
+    arms: Mapping[str, Repeats],
+    sources: Mapping[str, Path],
+    out: Path,
+    choices: Mapping[str, Any] | None = None,
+) -> None:
     """Write the predictions of all arms, the manifests of their runs, and the table.
 
     Args:
         arms: By name; the first is what the others are compared with.
         sources: Where those come from that were read: folders of runs, or files of predictions.
         out: Folder for all.
+        choices: What was chosen for the arm ``chosen``, and by which validation scores; ``None`` if there is none.
 
     Raises:
         InputError: If an arm did not test the same photographs as the first, or under none of its fold seeds.
@@ -85,7 +93,7 @@ def write_arms(arms: Mapping[str, Repeats], sources: Mapping[str, Path], out: Pa
         elif beside.is_file():
             write_json(out / f"{file_of(name)}.json", read_json(beside))
     write_json(out / "manifest.json", portable(manifest({}, {})))
-    write_json(out / "crops.json", {"arms": list(arms)})
+    write_json(out / "crops.json", {"arms": list(arms), "selection": choices})
     write_again(out)
 
 
@@ -95,8 +103,10 @@ def write_again(folder: Path) -> None:
     Args:
         folder: With ``crops.json``, whose ``arms`` names them in order.
     """
-    names = read_json(folder / "crops.json")["arms"]
+    known = read_json(folder / "crops.json")
+    names = known["arms"]
     content = scored_arms({name: read_repeats(folder / f"{file_of(name)}.csv.gz") for name in names})
+    content["selection"] = known.get("selection")
     write_json(folder / "crops.json", content)
     write_text(folder / "crops.md", arms_table(content))
 
@@ -132,7 +142,19 @@ def arm_row(name: str, repeats: Repeats) -> dict[str, Any]:
         part: _scores([table.take(np.flatnonzero(rows)) for table in tables]) if rows.any() else None
         for part, rows in parts.items()
     }
-    return {"arm": name, "repeats": [repeat._asdict() for repeat in repeats], **scored}
+    return {"arm": name, "repeats": [repeat._asdict() for repeat in repeats], **scored, "spread": _spread(repeats)}
+
+
+def _spread(repeats: Repeats) -> dict[str, float] | None:
+    """What the balanced accuracy of all photographs varies with, as standard deviations; ``None`` for few repeats."""
+    by_fold_seed: dict[int, list[float]] = defaultdict(list)
+    for repeat, table in repeats.items():
+        by_fold_seed[repeat.fold_seed].append(_accuracy(table))
+    if len(by_fold_seed) < 2 or len(next(iter(by_fold_seed.values()))) < 2:
+        return None
+    mean = repeated_scores(list(repeats.values()))["balanced_acc"]
+    photographs = (mean.high - mean.low) / (2 * NORMAL)
+    return {"photographs": photographs, **spread([np.array(values) for values in by_fold_seed.values()])._asdict()}
 
 
 def _scores(repeats: Sequence[Predictions]) -> dict[str, Any]:
