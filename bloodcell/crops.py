@@ -1,4 +1,4 @@
-"""Measure the cell finder, and what crops of cells are worth: ``python -m bloodcell.crops finder|arms``."""
+"""Measure the cell finder, and what crops of cells are worth: ``python -m bloodcell.crops finder|arms|curve``."""
 
 import argparse
 from collections.abc import Sequence
@@ -24,6 +24,9 @@ HELP = """\
                                                        nested selection: in each fold the recipe that validation
                                                        inside it chooses
   python -m bloodcell.crops arms --again results/crops all numbers again, from the predictions
+  python -m bloodcell.crops curve RUNS                 what more photographs would give, into runs/curve: the runs of
+                                                       `make sweep SWEEP=curve ARGS=experiment=crops`
+  python -m bloodcell.crops curve --again DIR          its numbers again, from the predictions
 
 An arm is a folder with the runs that `make sweep SWEEP=folds ARGS="experiment=crops ..."` leaves, for any number of
 seeds (seed=0,1,2) and of fold seeds (data.fold_seed=0,1,2), or a file of predictions that `arms` has written.
@@ -44,8 +47,12 @@ def main() -> None:
     finder.add_argument("--red-cells", type=Path, help="a folder of fields without white cells")
     finder.add_argument("--out", type=Path, default=Path("runs/finder"), help="folder (default: runs/finder)")
     _arms_arguments(commands.add_parser("arms", help="cross-validations side by side"))
+    curve = commands.add_parser("curve", help="what more photographs would give")
+    curve.add_argument("runs", nargs="?", type=Path, metavar="RUNS", help="runs for several values of data.train_share")
+    curve.add_argument("--out", type=Path, default=Path("runs/curve"), help="folder (default: runs/curve)")
+    curve.add_argument("--again", type=Path, metavar="DIR", help="compute all of a folder from its predictions alone")
     args = parser.parse_args()
-    run_command(lambda: _finder(args) if args.what == "finder" else _arms(args))
+    run_command(lambda: {"finder": _finder, "arms": _arms, "curve": _curve}[args.what](args))
 
 
 def _arms_arguments(arms: argparse.ArgumentParser) -> None:
@@ -86,6 +93,18 @@ def _arms(args: argparse.Namespace) -> None:
         arms[FEATURES] = _features(fold_seeds)
     write_arms(with_averages(arms, args.ensemble, args.average), sources, args.out, choices)
     print((args.out / "crops.md").read_text(encoding="utf-8"))
+
+
+def _curve(args: argparse.Namespace) -> None:
+    from bloodcell.studies.crops.curve import write_curve, write_curve_again
+
+    if args.again:
+        write_curve_again(args.again)
+    elif args.runs:
+        write_curve(args.runs, args.out)
+    else:
+        raise InputError("curve", expected="a folder of runs", got="none", fix="see --help")
+    print(((args.again or args.out) / "curve.md").read_text(encoding="utf-8"))
 
 
 def _sources(words: Sequence[str]) -> dict[str, Path]:

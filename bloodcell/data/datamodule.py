@@ -24,7 +24,7 @@ from bloodcell.data.masks import Mask
 from bloodcell.data.pixels import Decoder, faint_pictures
 from bloodcell.data.ranges import check_data
 from bloodcell.data.scaling import Scaling
-from bloodcell.data.splits import Split, all_test, fewer_training_images
+from bloodcell.data.splits import Split, all_test, fewer_training_groups, fewer_training_images
 from bloodcell.data.transforms import RandomView
 
 # Share of a device's free memory that pixels may take; the rest is for the net and its activations.
@@ -47,6 +47,7 @@ class Shared(TypedDict, total=False):
     std: Sequence[float] | None
     num_classes: int | None
     train_images: int | None
+    train_share: float | None
     split_seed: int
     seed: int
 
@@ -69,6 +70,7 @@ class CellImages(L.LightningDataModule, ABC):
         std: Per-channel standard deviation to divide by, or ``None``.
         num_classes: Number of classes that the user expects; ``None`` for any.
         train_images: Number of training images to keep, a stratified sample; ``None`` for all.
+        train_share: Share of the training groups to learn from, above 0; ``None`` for all.
         split_seed: Seeds the cuts that no file settles, and nothing else.
         seed: Seeds the order and the augmentation.
 
@@ -109,12 +111,13 @@ class CellImages(L.LightningDataModule, ABC):
         std: Sequence[float] | None = None,
         num_classes: int | None = None,
         train_images: int | None = None,
+        train_share: float | None = None,
         split_seed: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.image_size, self.batch_size, self.cache = image_size, batch_size, cache
-        self.num_classes, self.train_images = num_classes, train_images
+        self.num_classes, self.train_images, self.train_share = num_classes, train_images, train_share
         self.split_seed, self.seed = split_seed, seed
         self.crop = Crop(crop, crop_side, self.field_side) if view == "crop" else None
         self.augmentation = RandomView(**augment) if augment else None
@@ -124,7 +127,7 @@ class CellImages(L.LightningDataModule, ABC):
         self._pixels: Tensor | Decoder | None = None
         given = {"image_size": image_size, "batch_size": batch_size, "cache": cache, "num_classes": num_classes}
         given |= {"view": view, "crop": crop, "crop_side": crop_side}
-        check_data("", {**given, "train_images": train_images, "split_seed": split_seed})
+        check_data("", {**given, "train_images": train_images, "train_share": train_share, "split_seed": split_seed})
 
     @abstractmethod
     def find(self, others: list[str] | None = None) -> tuple[Index, Split]:
@@ -182,6 +185,8 @@ class CellImages(L.LightningDataModule, ABC):
                 got="none for these images",
                 fix="data.crop=found",
             )
+        if self.train_share is not None:
+            self.split = fewer_training_groups(self.index, self.split, self.train_share, self.split_seed)
         if self.train_images is not None:
             self.split = fewer_training_images(self.index, self.split, self.train_images, self.split_seed)
         if not len(self.split.train) and self.split.protocol != "all_test":

@@ -43,6 +43,19 @@ def mask_image(pixels: Tensor, index: Index, row: int, kind: Mask) -> None:
         pixels[:, hidden] = GREY
 
 
+def hide_middle(pixels: Tensor, radius: float) -> None:
+    """Hide what is in the middle of a crop behind a grey disc, in place: the cell, and of its surroundings the same.
+
+    Args:
+        pixels: uint8, shape (3, height, width).
+        radius: Of the disc, in shares of the crop's side.
+    """
+    height, width = pixels.shape[1:]
+    y, x = np.ogrid[:height, :width]
+    hidden = ((x + 0.5) / width - 0.5) ** 2 + ((y + 0.5) / height - 0.5) ** 2 < radius**2
+    pixels[:, torch.from_numpy(hidden)] = GREY
+
+
 def located(index: Index, rows: IntArray) -> IntArray:
     """Those rows whose white cell has a known place."""
     return rows[~np.isnan(index.cell[rows]).any(axis=1)]

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from bloodcell.common.console import counted, progress_bar
 from bloodcell.common.errors import InputError
-from bloodcell.data.crops.cut import Crop
+from bloodcell.data.crops.cut import PHOTOGRAPH, Crop
 from bloodcell.data.decode import opened
 from bloodcell.data.index import Index
-from bloodcell.data.masks import Mask, mask_image
+from bloodcell.data.masks import RADIUS, Mask, hide_middle, mask_image
 from bloodcell.data.micrographs import as_copy, brightened
 from bloodcell.data.scaling import squeezed
 
@@ -93,7 +93,9 @@ class Decoder:
     def _decode(self, row: int) -> Tensor:
         with self._picture(row) as image:
             pixels = squeezed(image, self.image_size)
-        if self.mask is not None:
+        if self.mask is not None and self.crop is not None:
+            hide_middle(pixels, RADIUS * PHOTOGRAPH / self.crop.side)
+        elif self.mask is not None:
             mask_image(pixels, self.index, row, self.mask)
         return pixels
 

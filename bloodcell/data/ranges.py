@@ -11,6 +11,7 @@ from bloodcell.data.kaggle import locate
 
 CHANNELS = 3
 MOST_SIDE = 4096  # of what a net sees: one such picture, and a few layers of a net on it, fit into memory
+LEAST_MASKED = 360  # side of a crop that a mask leaves something of: its disc covers the widest cell, 346 pixels
 MOST_SMEARS = 20_000  # of a class: they are rendered one by one, and kept
 # Of each data set, by the name of what reads it.
 PROTOCOLS: dict[str, tuple[str | None, ...]] = {
@@ -82,10 +83,18 @@ def _of_data(reader: str, values: Mapping[str, Any]) -> Iterator[Rule]:
     }
     for key in ("train_images", "num_classes"):
         rules[key] = (values.get(key) is None or is_whole(values[key], 1), "null or a number")
+    share = values.get("train_share")
+    rules["train_share"] = (
+        share is None or (is_number(share, 0, 1) and share > 0),
+        "null or a share from above 0 to 1",
+    )
     for key in ("table", "lineage"):
         rules[key] = (values.get(key) is None or (isinstance(values[key], str) and bool(values[key])), "null or a path")
     if values.get("view") == "crop" and values.get("mask") is not None:
-        yield "mask", values["mask"], False, "null with data.view=crop, which the disc covers"
+        yield "mask", values["mask"], values["mask"] == "background", "null or background with data.view=crop"
+        side = values.get("crop_side")
+        ring = f"{LEAST_MASKED} or more with data.mask, for a ring to be left"
+        yield "crop_side", side, is_whole(side, LEAST_MASKED), ring
     rules["group_pattern"] = (pattern is None or isinstance(pattern, str), "null or a regular expression")
     for name, count in (values.get("synthetic_per_class") or {}).items():
         yield f"synthetic_per_class.{name}", count, is_whole(count, 1, MOST_SMEARS), f"1 to {MOST_SMEARS:,}"

@@ -279,6 +279,30 @@ def fewer_training_images(index: Index, split: Split, number: int, seed: int) ->
     return replace(split, train=np.sort(kept), left_out=left_out[known])
 
 
+def fewer_training_groups(index: Index, split: Split, share: float, seed: int) -> Split:
+    """Keep a share of the field groups of each class in training: what is learnt from so many photographs.
+
+    With one seed a larger share holds every smaller one. A group counts for the class of its first image.
+
+    Args:
+        index: The table of images; an image whose group is not known is one of its own.
+        split: The split.
+        share: Share of the groups of each class to keep, at least one.
+        seed: Seeds the order in which they come.
+    """
+    rows = split.train[np.argsort(index.file[split.train])]
+    known = index.group[rows] != ""
+    names, first, group = np.unique(
+        np.where(known, index.group[rows], index.file[rows]), return_index=True, return_inverse=True
+    )
+    labels, order = index.label[rows[first]], np.random.default_rng(seed).permutation(len(names))
+    kept = np.zeros(len(names), bool)
+    for label in np.unique(labels):
+        of_class = order[labels[order] == label]
+        kept[of_class[: max(1, round(share * len(of_class)))]] = True
+    return replace(split, train=np.sort(rows[kept[group.reshape(-1)]]))
+
+
 def _originals_of(index: Index, rows: IntArray) -> IntArray:
     """Find the originals of the photographs that some rows were made from."""
     known = np.setdiff1d(index.micrograph[rows], [""])

@@ -91,9 +91,28 @@ def read_repeats(path: Path) -> Repeats:
         InputError: If a run is missing or not done, or it is another file.
     """
     if path.is_dir():
-        return _checked(str(path), _from_runs(path))
+        return repeats_of_runs(str(path), read_runs(path))
     found: Repeats = read_as(path, _parsed, ",".join([*CrossValidation._fields, *COLUMNS]))
     return _checked(str(path), found)
+
+
+def repeats_of_runs(where: str, runs: Iterable[Run]) -> Repeats:
+    """Read what the runs of one model have predicted.
+
+    Args:
+        where: What they are called in a message.
+        runs: One for each fold, seed and fold seed.
+
+    Raises:
+        InputError: If one is missing or not done.
+    """
+    sorted_runs: dict[CrossValidation, list[Run]] = defaultdict(list)
+    for run in runs:
+        if run.state != "ok":
+            raise InputError(str(run.path), expected="a finished run", got=run.state, fix="type its sweep again")
+        sorted_runs[CrossValidation(int(run.config["data.fold_seed"]), str(run.config["seed"]))].append(run)
+    found = {repeat: _joined(f"{where}, {_words(repeat)}", sorted_runs[repeat]) for repeat in sorted(sorted_runs)}
+    return _checked(where, found)
 
 
 def write_repeats(path: Path, repeats: Repeats) -> None:
@@ -153,15 +172,6 @@ def _by_fold_seed(repeats: Repeats) -> dict[int, dict[str, Predictions]]:
     for repeat, table in repeats.items():
         found[repeat.fold_seed][repeat.seed] = table
     return found
-
-
-def _from_runs(folder: Path) -> Repeats:
-    runs: dict[CrossValidation, list[Run]] = defaultdict(list)
-    for run in read_runs(folder):
-        if run.state != "ok":
-            raise InputError(str(run.path), expected="a finished run", got=run.state, fix="type its sweep again")
-        runs[CrossValidation(int(run.config["data.fold_seed"]), str(run.config["seed"]))].append(run)
-    return {repeat: _joined(f"{folder}, {_words(repeat)}", runs[repeat]) for repeat in sorted(runs)}
 
 
 def _joined(where: str, runs: Iterable[Run]) -> Predictions:

@@ -14,7 +14,9 @@ from bloodcell.data.crops import cut
 from bloodcell.data.crops.cut import Crop, background_of, crop_cell, is_crop
 from bloodcell.data.crops.finder import find_cells
 from bloodcell.data.describe import describe
+from bloodcell.data.masks import GREY
 from bloodcell.data.micrographs import Pixels
+from bloodcell.data.pixels import Decoder
 from bloodcell.data.sources.blood_cells import BloodCells
 from bloodcell.data.sources.folder import Folder
 from bloodcell.training.restore import read_config
@@ -151,10 +153,26 @@ def test_a_net_sees_the_crop(fields: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert describe(whole).picture is None
 
 
+def test_a_mask_hides_the_cell_and_leaves_its_surroundings(fields: Path) -> None:
+    data = Folder(str(fields), protocol="all_test", view="crop", crop_side=400)
+    data.look_up()
+    plain, masked = (
+        Decoder(data.index, (400, 400), mask, 1, data.crop)[torch.arange(8)].numpy() for mask in (None, "background")
+    )
+    y, x = np.mgrid[:400, :400] - 199.5
+    inside = np.hypot(x, y) < 0.36 * 480
+    assert (masked[:, :, inside] == GREY).all()
+    assert (masked[:, :, ~inside] == plain[:, :, ~inside]).all()
+    assert 0.35 < 1 - inside.mean() < 0.45, "the rest is as it was"
+    assert (plain[:, 2] - plain[:, 1].astype(int) > 60)[:, ~inside].sum() == 0, "no nucleus is left"
+
+
 def test_what_makes_no_sense_is_told_in_one_line(fields: Path) -> None:
     with pytest.raises(InputError, match=r"data\.view.*field or crop"):
         Folder(str(fields), view="cell")  # type: ignore[arg-type]  # the wrong word is the test
-    with pytest.raises(InputError, match=r"data\.mask.*null with data\.view=crop"):
+    with pytest.raises(InputError, match=r"data\.mask: expected null or background with data\.view=crop"):
+        BloodCells(view="crop", mask="geometry")
+    with pytest.raises(InputError, match=r"data\.crop_side: expected 360 or more with data\.mask.*got 280"):
         BloodCells(view="crop", mask="background")
     with pytest.raises(InputError, match=r"data\.crop=annotated.*data\.crop=found"):
         Folder(str(fields), protocol="all_test", view="crop", crop="annotated").setup()

@@ -17,6 +17,7 @@ from bloodcell.data.sources.folder import Folder
 from bloodcell.data.splits import (
     Split,
     all_test,
+    fewer_training_groups,
     fewer_training_images,
     folder_split,
     grouped_split,
@@ -317,6 +318,22 @@ def test_fewer_training_images_keep_the_shares_of_the_classes(index: Index, seed
     assert files(index, few.left_out) <= files(index, split.train) - files(index, few.train)
     assert set(index.micrograph[few.left_out].tolist()) <= set(index.micrograph[few.train].tolist())
     assert fewer_training_images(index, split, len(split.train), seed) is split
+
+
+@settings(max_examples=30, deadline=None)
+@given(tables, st.integers(0, 3), st.floats(0.05, 0.5))
+def test_a_larger_share_of_the_groups_holds_a_smaller_one(index: Index, seed: int, share: float) -> None:
+    split = accepted(lambda: official_split(index, 0))
+    if split is None:
+        return
+    few, more = (fewer_training_groups(index, split, one, seed) for one in (share, 2 * share))
+    assert files(index, few.train) <= files(index, more.train) <= files(index, split.train)
+    assert replace(few, train=split.train) == split
+    left = np.setdiff1d(split.train, few.train)
+    known = np.setdiff1d(index.group[split.train], [""])
+    assert not set(index.group[left].tolist()) & set(index.group[few.train].tolist()) - {""}, "whole groups"
+    assert len(np.setdiff1d(index.group[few.train], [""])) <= share * len(known) + len(index.classes)
+    assert np.array_equal(fewer_training_groups(index, split, 1.0, seed).train, split.train)
 
 
 @pytest.mark.parametrize("surplus", [1, 1000])

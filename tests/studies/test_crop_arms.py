@@ -128,20 +128,22 @@ def predictions(correct_share: float, seed: int) -> Predictions:
     )
 
 
-def runs_of(where: Path, share: float, fold_seeds: int = 1, seeds: int = 1) -> Path:
-    """Runs of two folds, as far as they are read."""
+def runs_of(where: Path, share: float, fold_seeds: int = 1, seeds: int = 1, learnt: float | None = None) -> Path:
+    """Runs of two folds, as far as they are read; they have learnt from a share of 200 photographs."""
     for repeat in range(fold_seeds * seeds):
         table = predictions(share, seed=repeat)
         for fold in range(2):
             run = where / f"{repeat}-{fold}"
-            keys = {"fold_seed": repeat // seeds, "fold": fold, "folds": 2}
+            keys = {"fold_seed": repeat // seeds, "fold": fold, "folds": 2, "train_share": learnt}
             config = {"seed": repeat % seeds, "data": keys}
             write_predictions(run / "predictions.csv", table.take(np.arange(fold, len(table), 2)))
             write_json(run / ".hydra" / "config.yaml", config)
             (run / ".hydra" / "overrides.yaml").write_text("[]")
             write_json(run / "status.json", {"state": "ok"})
             write_json(run / "metrics.json", {"test/acc": share})
-            write_json(run / "manifest.json", {"seeds": {"seed": repeat % seeds, "data.split_seed": 0}, "gpu": None})
+            about = {"images": {"train": round(200 * (learnt or 1))}}
+            seen = {"seeds": {"seed": repeat % seeds, "data.split_seed": 0}, "gpu": None, "data": about}
+            write_json(run / "manifest.json", seen)
     return where
 
 
@@ -176,7 +178,7 @@ def test_arms_stand_side_by_side(
     assert pair["balanced_acc"]["p"] < pair["balanced_acc"]["p_holm"] < 0.01
     assert 0.02 < pair["smallest_found"] < 0.2
     kept = read_json(Path("out/found.json"))
-    assert kept["common"] == {"gpu": None, "seeds": {"data.split_seed": 0}}
+    assert kept["common"] == {"data": {"images": {"train": 200}}, "gpu": None, "seeds": {"data.split_seed": 0}}
     assert kept["apart"]["4-1"] == {"seeds": {"seed": 1}}
     table = Path("out/crops.md").read_text()
     assert "| found | 2 x 3 |" in table
@@ -248,6 +250,28 @@ def test_an_average_is_of_the_same_folds() -> None:
     assert np.array_equal(both[Repeat(0, "1")].predicted, other.predicted)
     with pytest.raises(ValueError, match="no fold seed"):
         averaged_arms({Repeat(0, "0"): one}, {Repeat(1, "0"): other})
+
+
+def test_a_learning_curve_is_drawn_from_runs_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for learnt, share in ((0.25, 0.5), (0.5, 0.7), (None, 0.9)):
+        runs_of(tmp_path / "runs" / f"{learnt}", share, seeds=2, learnt=learnt)
+    monkeypatch.setattr(sys, "argv", ["crops", "curve", str(tmp_path / "runs"), "--out", "out"])
+    main()
+    points = read_json(Path("out/curve.json"))["points"]
+    assert [point["photographs"] for point in points] == [50, 100, 200]
+    assert [point["all"]["acc"]["value"] for point in points] == pytest.approx([0.5, 0.7, 0.9], abs=0.03)
+    assert points[0]["less_than_all"]["balanced_acc"]["difference"] == pytest.approx(0.4, abs=0.1)
+    assert "less_than_all" not in points[2]
+    assert "| 50 (25 %) | 1 x 2 |" in Path("out/curve.md").read_text()
+    assert read_json(Path("out/runs.json"))["apart"]["0.25/0-0"]["data"] == {"images": {"train": 50}}
+    before = {path: path.read_bytes() for path in Path("out").iterdir()}
+    monkeypatch.setattr(sys, "argv", ["crops", "curve", "--again", "out"])
+    main()
+    assert {path: path.read_bytes() for path in Path("out").iterdir()} == before
+    assert len(before) == 8
+    monkeypatch.setattr(sys, "argv", ["crops", "curve", str(tmp_path / "runs" / "None")])
+    with pytest.raises(SystemExit):
+        main()
 
 
 def test_the_cut_monocytes_are_seven() -> None:

@@ -49,7 +49,8 @@ class BloodCells(CellImages):
         fold_seed: Seeds the folds and nothing else.
         train_view: Whether both learn from the copies (``twin``) or from the ``original`` photographs.
         test_per_class: Test images of each class under ``random``.
-        mask: Hide the white cells (``background``), or everything but where they are (``geometry``): controls.
+        mask: Hide the white cells (``background``), or everything but where they are (``geometry``): controls. Of a
+            crop the middle is hidden, around whatever cell it was cut.
         lineage: Folder with lineage tables of another copy of the set; ``None`` for the shipped ones.
         **shared: See :class:`CellImages`.
     """
@@ -75,7 +76,7 @@ class BloodCells(CellImages):
         self.test_per_class, self.mask = test_per_class, mask
         self.tables = Path(lineage) if lineage else SHIPPED
         split = {"protocol": protocol, "folds": folds, "fold": fold, "fold_seed": fold_seed, "train_view": train_view}
-        view = {"mask": mask, "view": shared.get("view", "field")}
+        view = {"mask": mask, "view": shared.get("view", "field"), "crop_side": shared.get("crop_side", 280)}
         check_data("BloodCells", {**split, **view, "test_per_class": test_per_class})
 
     @cached_property
@@ -99,7 +100,7 @@ class BloodCells(CellImages):
             )
         index = index_blood_cells(find_images(root), self.lineage)
         split = self._split(index)
-        if self.mask is not None:
+        if self.mask is not None and self.crop is None:
             split = replace(
                 split,
                 train=located(index, split.train),

@@ -51,8 +51,8 @@ def _all_table(rows: Sequence[Row], classes: Sequence[str]) -> str:
     cells = []
     for row in rows:
         one = row["all"]
-        scores = [_share(one[name]) for name in ("balanced_acc", "macro_f1", "acc")]
-        recalls = [_share(recall) if recall else "" for recall in one["recall"]]
+        scores = [share_cell(one[name]) for name in ("balanced_acc", "macro_f1", "acc")]
+        recalls = [share_cell(recall) if recall else "" for recall in one["recall"]]
         cells.append([row["arm"], repeats_of(row["repeats"]), *scores, *recalls])
     return markdown_table(header, cells)
 
@@ -62,7 +62,7 @@ def _parts_table(rows: Sequence[Row]) -> str:
     scores = {"balanced_acc": "balanced accuracy", "macro_f1": "macro-F1"}
     header = ["arm", *(f"{words}, {score}" for words in names.values() for score in scores.values())]
     cells = [
-        [row["arm"], *(_share(row[part][score]) if row[part] else "" for part in names for score in scores)]
+        [row["arm"], *(share_cell(row[part][score]) if row[part] else "" for part in names for score in scores)]
         for row in rows
     ]
     counts = " and ".join(f"{(rows[0][part] or {}).get('photographs', 0)} {words}" for part, words in names.items())
@@ -104,7 +104,8 @@ def repeats_of(repeats: Sequence[Row]) -> str:
     return f"{fold_seeds} x {len(repeats) // fold_seeds}"
 
 
-def _share(one: Row) -> str:
+def share_cell(one: Row) -> str:
+    """Write a share with its interval and, of several repeats, the lowest and the highest."""
     several = len(one.get("repeats", ())) > 1
     each = f"; {min(one['repeats']):.3f} to {max(one['repeats']):.3f}" if several else ""
     return f"{one['value']:.3f} ({one['low']:.3f}-{one['high']:.3f}{each})"
