@@ -86,7 +86,7 @@ class Spread(NamedTuple):
     seeds: float
 
 
-def spread(by_fold_seed: Sequence[Floats]) -> Spread:
+def variance_parts(by_fold_seed: Sequence[Floats]) -> Spread:
     """Share the spread of a repeated cross-validation out among its folds and its seeds (one-way random effects).
 
     The variance among the means of the fold seeds holds a part of that of the seeds, which is taken off; 0 where no

@@ -7,7 +7,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
 from bloodcell.data.cuts import VALIDATION_FOLDS
-from bloodcell.evidence.repeats import equivalence, holm, over_folds, over_seeds, smallest_found, spread
+from bloodcell.evidence.repeats import equivalence, holm, over_folds, over_seeds, smallest_found, variance_parts
 from bloodcell.tracking.settings import TRAINED_SHARE
 
 
@@ -99,11 +99,11 @@ def test_the_share_that_is_trained_on_is_that_of_the_validation_cut() -> None:
 
 def test_the_spread_is_shared_out_among_folds_and_seeds() -> None:
     # By hand: within 2e-4 in both rows; means 0.81 and 0.85 have variance 8e-4, less 2e-4 / 2 is 7e-4.
-    found = spread([np.array([0.80, 0.82]), np.array([0.84, 0.86])])
+    found = variance_parts([np.array([0.80, 0.82]), np.array([0.84, 0.86])])
     assert found == pytest.approx((np.sqrt(7e-4), np.sqrt(2e-4)))
-    assert spread([np.array([0.8, 0.9]), np.array([0.9, 0.8])]).folds == 0.0
+    assert variance_parts([np.array([0.8, 0.9]), np.array([0.9, 0.8])]).folds == 0.0
     with pytest.raises(ValueError, match="two fold seeds with two seeds"):
-        spread([np.array([0.8, 0.9])])
+        variance_parts([np.array([0.8, 0.9])])
     rng = np.random.default_rng(4)
     drawn = rng.normal(0, 0.03, (400, 1)) + rng.normal(0, 0.01, (400, 5))
-    assert spread(list(drawn)) == pytest.approx((0.03, 0.01), rel=0.1)
+    assert variance_parts(list(drawn)) == pytest.approx((0.03, 0.01), rel=0.1)

@@ -13,7 +13,7 @@ from bloodcell.common.files import read_json, write_json, write_text
 from bloodcell.data.lineage_table import read_lineage
 from bloodcell.evidence.comparison import group_difference, group_permutation
 from bloodcell.evidence.intervals import Ints, recall_intervals
-from bloodcell.evidence.repeats import holm, smallest_found, spread
+from bloodcell.evidence.repeats import holm, smallest_found, variance_parts
 from bloodcell.studies.crops.arm_tables import arms_table
 from bloodcell.studies.crops.finding import is_uncut
 from bloodcell.tracking.cross_validations import (
@@ -154,7 +154,10 @@ def _spread(repeats: Repeats) -> dict[str, float] | None:
         return None
     mean = repeated_scores(list(repeats.values()))["balanced_acc"]
     photographs = (mean.high - mean.low) / (2 * NORMAL)
-    return {"photographs": photographs, **spread([np.array(values) for values in by_fold_seed.values()])._asdict()}
+    return {
+        "photographs": photographs,
+        **variance_parts([np.array(values) for values in by_fold_seed.values()])._asdict(),
+    }
 
 
 def _scores(repeats: Sequence[Predictions]) -> dict[str, Any]:
