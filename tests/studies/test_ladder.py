@@ -7,13 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bloodcell.data.kaggle import CLASSES
+from bloodcell.data.lineage_table import read_lineage
 from bloodcell.data.sources.folder import Folder
 from bloodcell.ladder import main
 from bloodcell.studies.ladder.controls import HISTOGRAM, RAW, neighbour_tests
+from bloodcell.studies.ladder.order import LARGE_FROM, PARTS, order_effect, order_text, rows_by_number
 from bloodcell.studies.ladder.rows import DROPS, RUNG_NAMES, drop, drop_table, ladder_rows
+from bloodcell.studies.ladder.rows import Tested as Told
 from bloodcell.studies.ladder.trainings import BACKGROUND, CNN, GEOMETRY, PAPER, RUNGS, sweeps
+from bloodcell.tracking.predictions import Predictions
 from tests.helpers import copy_some
 
 Climb = Callable[..., int]
@@ -41,7 +47,7 @@ def test_all_rungs_are_climbed_with_every_seed_and_the_controls_once() -> None:
         "grouped": 10,
         "blocked": 10,
     }
-    assert {one.rung: one.jobs for one in todo if one.model == PAPER} == {"random": 2, "grouped": 10}
+    assert {one.rung: one.jobs for one in todo if one.model == PAPER} == {"random": 2, "grouped": 10, "blocked": 10}
     for model in (BACKGROUND, GEOMETRY):
         assert {(one.rung, one.seeds) for one in todo if one.model == model} == {("random", (3,)), ("grouped", (3,))}
     # One rung differs from another by its protocol alone.
@@ -75,6 +81,64 @@ def test_the_drop_is_taken_apart() -> None:
     assert found[CNN]["all"]["value"] == pytest.approx(0.18)
     assert sum(found[CNN][step]["value"] for step in DROPS) == pytest.approx(0.18)
     assert "| +15.0 (+9.2 to +20.4) |" in drop_table(found)
+
+
+def said_of(rung: str, seed: int, wrong: set[str]) -> list[Told]:
+    """Predictions of photographs 100 to 219, each a group, and two copies of each; EOSINOPHIL for the wrong ones."""
+    names, labels = np.arange(100, 220).astype(str), np.arange(120) % len(CLASSES)
+    found = []
+    for view, copies in (("original", 1), ("twin", 2)):
+        name, label = np.tile(names, copies), np.tile(labels, copies)
+        predicted = np.where(np.isin(name, list(wrong)), 0, label)
+        files = np.array([f"{view}{number}" for number in range(len(name))])
+        sure = np.eye(len(CLASSES))[predicted]
+        table = Predictions(tuple(CLASSES), files, np.full(len(name), view), name, name, label, predicted, sure)
+        # As two folds: the first half of the photographs, the second.
+        halves = (np.flatnonzero(name.astype(int) < 160), np.flatnonzero(name.astype(int) >= 160))
+        found += [Told(CNN, rung, seed, view, table.take(rows)) for rows in halves]
+    return found
+
+
+def test_the_parts_by_number_and_the_order_are_told_apart() -> None:
+    small = {str(number) for number in range(100, 160)}
+    tested = [
+        *said_of("random", 0, small),
+        *said_of("grouped", 0, set()),
+        *said_of("grouped", 1, small),
+        *said_of("blocked", 0, small),
+        *said_of("blocked", 1, small),
+    ]
+    rows = {(row["rung"], row["photographs"]): row for row in rows_by_number(tested)}
+    assert set(rows) == {(rung, part) for rung in ("grouped", "blocked") for part in PARTS}
+    for view, images in (("original", 60), ("twin", 120)):
+        scores = {key: row[view]["balanced_acc"] for key, row in rows.items()}
+        assert {row[view]["images"] for row in rows.values()} == {images}
+        assert {row[view]["groups"] for row in rows.values()} == {60}
+        assert scores["grouped", PARTS[0]]["seeds"] == [1, 0.25]
+        assert scores["grouped", PARTS[1]]["seeds"] == scores["blocked", PARTS[1]]["seeds"] == [1, 1]
+        assert scores["blocked", PARTS[0]]["mean"] == 0.25
+        low, high = scores["blocked", PARTS[1]]["interval"]
+        assert 0.85 < low < high == 1
+    effect = order_effect(ladder_rows(tested))
+    # Half of the photographs, one of two seeds, three of four classes.
+    assert effect[CNN]["twin"]["value"] == pytest.approx(0.5 * 0.5 * 0.75)
+    text = order_text(list(rows.values()), effect)
+    assert text.count("| small CNN |") == 4
+    assert "+18.8 (" in text
+
+
+def test_the_parts_are_those_that_the_sizes_of_the_boxes_say() -> None:
+    boxes = [row for row in read_lineage().micrographs.values() if row.cell_width > 0]
+    edges = np.log([row.cell_width * row.cell_height for row in boxes]) / 2
+    within = {
+        boxes[cut].micrograph: edges[:cut].var() * cut + edges[cut:].var() * (len(edges) - cut)
+        for cut in range(10, len(edges) - 10)
+    }
+    assert min(within, key=lambda number: within[number]) == str(LARGE_FROM)
+    groups = {row.group: set() for row in boxes}
+    for row in boxes:
+        groups[row.group].add(int(row.micrograph) >= LARGE_FROM)
+    assert all(len(parts) == 1 for parts in groups.values()), "no field group is in both"
 
 
 @pytest.mark.parametrize("seeds", ["", "0,a", "1.5"])
@@ -160,10 +224,12 @@ def test_the_ladder_is_climbed_once(
     # All of it again, from the committed predictions alone.
     copy = tmp_path / "copy"
     shutil.copytree(out / "predictions", copy / "predictions")
-    (copy / "ladder.json").write_text(json.dumps({**said, "rows": [], "drop": {}}))
+    (copy / "ladder.json").write_text(json.dumps({**said, "rows": [], "drop": {}, "by_number": [], "order": {}}))
     assert climb(f"--again={copy}") == 0
     for name in ("ladder.json", "ladder.md", "ladder.png"):
         assert (copy / name).read_bytes() == (out / name).read_bytes(), name
+    assert {row["rung"] for row in said["by_number"]} == {"grouped", "blocked"}
+    assert set(said["order"]) == {CNN}
     assert set(said["drop"]) == {CNN, BACKGROUND, GEOMETRY}
 
     # Launched again it trains nothing; one that was taken away is trained again, and no other.

@@ -111,12 +111,12 @@ def drop(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, flo
         grouped = of["grouped"]
         way = [of["random"]["twin"], grouped[LEFT_OUT], grouped["twin"], grouped["original"]]
         scores = [view["balanced_acc"] for view in way]
-        parts = {name: _difference(*scores[step : step + 2]) for step, name in enumerate(DROPS)}
-        found[model] = parts | {"all": _difference(scores[0], scores[-1])}
+        parts = {name: difference(*scores[step : step + 2]) for step, name in enumerate(DROPS)}
+        found[model] = parts | {"all": difference(scores[0], scores[-1])}
     return found
 
 
-def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, float]:
+def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, float]:
     """The difference of two means with intervals."""
     (low, high), (other_low, other_high) = one["interval"], other["interval"]
     value = one["mean"] - other["mean"]
@@ -142,7 +142,7 @@ def ladder_table(rows: Sequence[Mapping[str, Any]]) -> str:
     cells = []
     for row in rows:
         views = ("twin", "original", *learnt)
-        shown = [_mean_cell(row[view]["balanced_acc"]) if view in row else "" for view in views]
+        shown = [mean_cell(row[view]["balanced_acc"]) if view in row else "" for view in views]
         majority = f"{row['twin']['majority']:.3f} / {row['original']['majority']:.3f}"
         cells.append([row["model"], RUNG_NAMES[row["rung"]], *shown, majority])
     said = (
@@ -156,14 +156,16 @@ def drop_table(drops: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     """Write :func:`drop` as a Markdown table, in points of balanced accuracy."""
     header = ["from the random split to photographs of other fields", *drops]
     steps = {**DROPS, "all": "all"}
-    cells = [[words, *(_points(of[step]) for of in drops.values())] for step, words in steps.items()]
+    cells = [[words, *(points(of[step]) for of in drops.values())] for step, words in steps.items()]
     return f"{markdown_table(header, cells)}\n"
 
 
-def _points(one: Mapping[str, float]) -> str:
+def points(one: Mapping[str, float]) -> str:
+    """Write a difference with its interval in points."""
     return f"{100 * one['value']:+.1f} ({100 * one['low']:+.1f} to {100 * one['high']:+.1f})"
 
 
-def _mean_cell(one: Mapping[str, Any]) -> str:
+def mean_cell(one: Mapping[str, Any]) -> str:
+    """Write a mean with its interval and the lowest and highest seed."""
     seeds = f"; seeds {min(one['seeds']):.3f} to {max(one['seeds']):.3f}" if len(one["seeds"]) > 1 else ""
     return f"{one['mean']:.3f} ({one['interval'][0]:.3f}-{one['interval'][1]:.3f}{seeds})"

@@ -7,6 +7,7 @@ from typing import Any
 from bloodcell.common.console import progress_bar
 from bloodcell.common.files import read_json, write_json, write_text
 from bloodcell.studies.ladder.controls import neighbour_tests
+from bloodcell.studies.ladder.order import order_effect, order_text, rows_by_number
 from bloodcell.studies.ladder.rows import RUNG_NAMES, Tested, drop, drop_table, ladder_rows, ladder_table, read_tested
 from bloodcell.studies.ladder.trainings import CNN, check_same_overrides, data_of, plain, run_sweep, sweeps
 from bloodcell.tracking.manifest import manifest
@@ -62,7 +63,7 @@ def run_ladder(words: Sequence[str], seeds: Sequence[int], models: Sequence[str]
     write_json(out / "manifest.json", manifest({}, {"fingerprint": fingerprint}))
     write_json(out / "ladder.json", about)
     write_ladder(out)
-    print(ladder_table(read_json(out / "ladder.json")["rows"]))
+    print((out / "ladder.md").read_text(encoding="utf-8"))
     print(f"figure: {out / 'ladder.png'}\ntable:  {out / 'ladder.md'}")
 
 
@@ -90,16 +91,20 @@ def write_ladder(folder: Path) -> None:
         views = dict.fromkeys(table.view.tolist())
         tested += [Tested(one["model"], one["rung"], one["seed"], view, table.of_view(view)) for view in views]
     rows = ladder_rows(tested)
-    write_json(folder / "ladder.json", {**content, "rows": rows, "drop": drop(rows)})
-    write_table_and_figure(rows, folder)
+    parts = {"drop": drop(rows), "by_number": rows_by_number(tested), "order": order_effect(rows)}
+    write_json(folder / "ladder.json", {**content, "rows": rows, **parts})
+    write_table_and_figure(read_json(folder / "ladder.json"), folder)
 
 
-def write_table_and_figure(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
-    """Write ``ladder.md`` and ``ladder.png`` from the rows of ``ladder.json``."""
+def write_table_and_figure(content: Mapping[str, Any], out: Path) -> None:
+    """Write ``ladder.md`` and ``ladder.png`` from what ``ladder.json`` holds."""
     from bloodcell.evidence.figures import save
     from bloodcell.studies.ladder.figure import ladder_figure
 
-    drops = drop(rows)
-    write_text(out / "ladder.md", ladder_table(rows) + (f"\n{WHAT_DROPS}\n\n{drop_table(drops)}" if drops else ""))
+    rows, drops, by_number = content["rows"], content.get("drop"), content.get("by_number")
+    parts = [ladder_table(rows)]
+    parts += [f"{WHAT_DROPS}\n\n{drop_table(drops)}"] if drops else []
+    parts += [order_text(by_number, content["order"])] if by_number else []
+    write_text(out / "ladder.md", "\n".join(parts))
     climbed = {row["rung"] for row in rows}
     save(ladder_figure(rows, {rung: name for rung, name in RUNG_NAMES.items() if rung in climbed}), out / "ladder.png")

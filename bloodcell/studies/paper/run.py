@@ -30,7 +30,7 @@ def write_report(results: Path, html: Path) -> None:
     try:
         draw_figures(results)
         draw_net_figures(results)
-        write_table_and_figure(_read(results, "ladder/ladder.json")["rows"], results / "ladder")
+        write_table_and_figure(_read(results, "ladder/ladder.json"), results / "ladder")
         text = report_text(results)
     except InputError:
         raise
