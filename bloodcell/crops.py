@@ -1,4 +1,4 @@
-"""Measure the cell finder, and what crops of cells are worth: ``python -m bloodcell.crops finder|arms|curve``."""
+"""The cell finder, and what crops of cells are worth: ``python -m bloodcell.crops finder|arms|curve|labels``."""
 
 import argparse
 from collections.abc import Sequence
@@ -24,6 +24,8 @@ HELP = """\
                                                        nested selection: in each fold the recipe that validation
                                                        inside it chooses
   python -m bloodcell.crops arms --again results/crops all numbers again, from the predictions
+  python -m bloodcell.crops labels found=results/crops/found.csv.gz features=results/crops/features.csv.gz
+                                                       labels that all arms contradict, with pictures, into runs/labels
   python -m bloodcell.crops curve RUNS                 what more photographs would give, into runs/curve: the runs of
                                                        `make sweep SWEEP=curve ARGS=experiment=crops`
   python -m bloodcell.crops curve --again DIR          its numbers again, from the predictions
@@ -51,8 +53,12 @@ def main() -> None:
     curve.add_argument("runs", nargs="?", type=Path, metavar="RUNS", help="runs for several values of data.train_share")
     curve.add_argument("--out", type=Path, default=Path("runs/curve"), help="folder (default: runs/curve)")
     curve.add_argument("--again", type=Path, metavar="DIR", help="compute all of a folder from its predictions alone")
+    labels = commands.add_parser("labels", help="labels that all arms contradict")
+    labels.add_argument("arms", nargs="+", metavar="NAME=RUNS", help="as of arms")
+    labels.add_argument("--root", help="the Kaggle set (default: BLOODCELL_DATA, else the cache)")
+    labels.add_argument("--out", type=Path, default=Path("runs/labels"), help="folder (default: runs/labels)")
     args = parser.parse_args()
-    run_command(lambda: {"finder": _finder, "arms": _arms, "curve": _curve}[args.what](args))
+    run_command(lambda: {"finder": _finder, "arms": _arms, "curve": _curve, "labels": _labels}[args.what](args))
 
 
 def _arms_arguments(arms: argparse.ArgumentParser) -> None:
@@ -105,6 +111,16 @@ def _curve(args: argparse.Namespace) -> None:
     else:
         raise InputError("curve", expected="a folder of runs", got="none", fix="see --help")
     print(((args.again or args.out) / "curve.md").read_text(encoding="utf-8"))
+
+
+def _labels(args: argparse.Namespace) -> None:
+    from bloodcell.studies.crops.labels import label_doubts, write_labels
+    from bloodcell.studies.lineage.run import published_images
+    from bloodcell.tracking.cross_validations import read_repeats
+
+    doubts = label_doubts({name: read_repeats(path) for name, path in _sources(args.arms).items()})
+    write_labels(doubts, published_images(args.root), args.out)
+    print((args.out / "labels.md").read_text(encoding="utf-8"))
 
 
 def _sources(words: Sequence[str]) -> dict[str, Path]:

@@ -198,7 +198,12 @@ def across_split(lineage: Lineage) -> list[FieldPair]:
 
 def conflicts(lineage: Lineage) -> list[FieldPair]:
     """List overlapping photographs that show the same white cell under two labels."""
-    return [pair for pair in lineage.pairs if _same_cell(pair, lineage) and len(_labels(pair, lineage)) == 2]
+    return [pair for pair in pairs_of_one_cell(lineage) if len(_labels(pair, lineage)) == 2]
+
+
+def pairs_of_one_cell(lineage: Lineage) -> list[FieldPair]:
+    """List overlapping photographs that show the same white cell."""
+    return [pair for pair in lineage.pairs if _same_cell(pair, lineage)]
 
 
 def _labels(pair: FieldPair, lineage: Lineage) -> set[str]:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import bloodcell
+from bloodcell.common.env import CHECKOUT
 from bloodcell.common.errors import InputError
 from bloodcell.data.synthetic.field import render_smear
 from bloodcell.model.attribution import attribute
@@ -154,6 +155,7 @@ def test_parts(what: Callable[[], object], said: str) -> None:
     ("package", "words", "said"),
     [
         ("captum.attr", "explain white.png --model NET", "explain: expected the package captum, got none"),
+        ("cleanlab.filter", "crops labels one=one.csv.gz", "labels: expected the package cleanlab, got none"),
         ("optuna", "search optim.lr=0.1,0.2", "bloodcell.search: expected Optuna, got none installed"),
         ("onnxscript", "export NET --to onnx --check white.png --out x.onnx", "expected the packages onnx, onnxscript"),
     ],
@@ -164,6 +166,7 @@ def test_packages_that_are_not_installed(
     from PIL import Image
 
     Image.new("RGB", (64, 48), "white").save("white.png")
+    shutil.copyfile(CHECKOUT / "results" / "crops" / "found.csv.gz", "one.csv.gz")
     monkeypatch.setitem(sys.modules, package, None)
     command, *rest = words.replace("NET", str(net)).split()
     assert said in typed(import_module(f"bloodcell.{command}"), *rest)

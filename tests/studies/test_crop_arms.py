@@ -16,6 +16,7 @@ from bloodcell.data.lineage_table import read_lineage
 from bloodcell.data.micrographs import Pixels
 from bloodcell.studies.crops.finding import is_uncut, photographs_scored
 from bloodcell.studies.crops.handmade import cell_features
+from bloodcell.studies.crops.labels import label_doubts
 from bloodcell.tracking.cross_validations import CrossValidation as Repeat
 from bloodcell.tracking.cross_validations import averaged_arms, read_repeats
 from bloodcell.tracking.predictions import Predictions, read_predictions, write_packed, write_predictions
@@ -272,6 +273,41 @@ def test_a_learning_curve_is_drawn_from_runs_and_again(tmp_path: Path, monkeypat
     monkeypatch.setattr(sys, "argv", ["crops", "curve", str(tmp_path / "runs" / "None")])
     with pytest.raises(SystemExit):
         main()
+
+
+def test_labels_that_all_arms_contradict_are_in_doubt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cleanlab")
+    one, other = (predictions(0.95, seed=seed) for seed in (1, 2))
+    swapped = np.array([5, 50, 200])  # said of both, surely, against the label
+    for table in (one, other):
+        said = (table.correct[swapped] + 2) % 4
+        table.predicted[swapped], table.probabilities[swapped] = said, np.eye(4)[said]
+    found = label_doubts({"one": {Repeat(0, "0"): one, Repeat(0, "1"): one}, "other": {Repeat(0, ""): other}})
+    names = one.photograph[swapped].tolist()
+    assert {row["photograph"] for row in found["ranked"][:3]} == set(names)
+    assert all(row["doubted"] == row["wrong"] == 2 and row["probability"] == 0 for row in found["ranked"][:3])
+    wrong = (one.predicted != one.correct) & (other.predicted != other.correct)
+    assert found["ceiling"]["wrong_by_all"] == wrong.sum() >= 3
+    assert found["in_doubt"] >= 3
+    assert found["ceiling"]["agreement"][0][1] == pytest.approx((one.predicted == other.predicted).mean())
+    best = found["ceiling"]["right_by_some"]["value"]
+    assert best > max(row["all"]["balanced_acc"]["value"] for row in found["scores"])
+    without = found["scores"][0]["without_doubted_by_others"]
+    assert without["photographs"] == 348 - found["doubted_by"]["other"]
+    assert [pair["photographs"] for pair in found["two_labels"]["differ"]] == [["206", "278"]]
+    assert found["two_labels"]["pairs"] > 20
+    for row in found["ranked"]:
+        write_field(tmp_path, int(row["photograph"]), field((320, 240)), [])
+    for name in ("TRAIN", "TEST"):
+        (tmp_path / "dataset2-master" / "dataset2-master" / "images" / name).mkdir(parents=True)
+    for name, table in (("one", one), ("other", other)):
+        write_packed(tmp_path / f"{name}.csv.gz", table)
+    words = [f"{name}={tmp_path}/{name}.csv.gz" for name in ("one", "other")]
+    monkeypatch.setattr(sys, "argv", ["crops", "labels", *words, "--root", str(tmp_path), "--out", "out"])
+    main()
+    assert "one of the two is wrong in" in Path("out/labels.md").read_text()
+    assert "| one | all | 348 |" in Path("out/labels.md").read_text()
+    assert Image.open("out/labels.jpg").size == (1500, 2025)
 
 
 def test_the_cut_monocytes_are_seven() -> None:
