@@ -9,9 +9,10 @@ from rich.console import Console
 
 from bloodcell.common.console import number_table
 from bloodcell.common.errors import InputError
+from bloodcell.common.files import read_json
 from bloodcell.config.command import run_command
 from bloodcell.evidence.intervals import Ints
-from bloodcell.tracking.predictions import Predictions, read_folds
+from bloodcell.tracking.predictions import Predictions, read_folds, tested_below
 
 HELP = """\
 RUNS_A and RUNS_B are run directories, or folders with one run for each fold. Both must have tested the same images.
@@ -77,6 +78,13 @@ def _check_same_images(one: Predictions, other: Predictions, correct: Ints, othe
         )
 
 
+def _warnings(folder: Path) -> list[str]:
+    """What runs say of their test images, above all that the weights have seen them."""
+    records = [path / "metrics.json" for path in tested_below(folder)]
+    said = {path.parent: str(read_json(path).get("warning") or "") for path in records if path.is_file()}
+    return [f"{run}: {warning}" for run, warning in said.items() if warning]
+
+
 def _show(found: dict[str, Any]) -> None:
     groups = "groups not known" if found["groups"] is None else f"{found['groups']:,} field groups"
     title = f"{found['images']:,} images, {groups}"
@@ -109,7 +117,13 @@ def main() -> None:
     parser.add_argument("first", metavar="RUNS_A", type=Path, help="a run directory, or a folder of folds")
     parser.add_argument("second", metavar="RUNS_B", type=Path, help="the same for the second model")
     args = parser.parse_args()
-    run_command(lambda: _show(compare_models(read_folds(args.first), read_folds(args.second))))
+
+    def command() -> None:
+        _show(compare_models(read_folds(args.first), read_folds(args.second)))
+        for line in [*_warnings(args.first), *_warnings(args.second)]:
+            print(line)
+
+    run_command(command)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,7 +54,28 @@ def seen_in(checkpoint: Mapping[str, Any]) -> Seen | None:
     found = checkpoint.get("seen")
     if not isinstance(found, dict):
         return None
-    return Seen(*(np.unique(found[name].numpy()).astype(np.int64) for name in ("images", "groups")))
+    return remembered(*(found[name].numpy().astype(np.int64) for name in ("images", "groups")))
+
+
+def remembered(images: IntArray, groups: IntArray) -> Seen:
+    """Read what weights carry, with the field groups of today.
+
+    A group is called after its first member. Where two have been joined since, because another overlap was found, the
+    old name of either is one of the members of the new group: it was seen too.
+
+    Args:
+        images: Identities, in any order.
+        groups: The same of groups, maybe of an earlier lineage table.
+    """
+    joined = [now for group in groups.tolist() if (now := _group_of_member().get(group)) is not None]
+    return Seen(np.unique(images), np.union1d(groups, np.array(joined, dtype=np.int64)))
+
+
+@cache
+def _group_of_member() -> dict[int, int]:
+    """The identity of the field group by that of a group which were called after any of its members."""
+    rows = read_lineage().micrographs.values()
+    return {_number_of_name(f"lineage/{row.micrograph}"): _number_of_name(f"lineage/{row.group}") for row in rows}
 
 
 @dataclass(frozen=True)

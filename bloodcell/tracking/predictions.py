@@ -175,12 +175,17 @@ def read_folds(folder: Path) -> Predictions:
     Raises:
         InputError: If there are no predictions, two runs tested the same image, or their classes differ.
     """
-    paths = sorted(path for path in folder.rglob(FILE) if "evaluations" not in path.parts)
+    paths = tested_below(folder)
     if not paths:
         raise InputError(
             str(folder), expected=f"a run, or a folder of runs, with {FILE}", got="none", fix="check the path"
         )
-    return joined_folds(str(folder), [read_predictions(path) for path in paths])
+    return joined_folds(str(folder), [read_predictions(path / FILE) for path in paths])
+
+
+def tested_below(folder: Path) -> list[Path]:
+    """List the runs at or below a folder that have predictions, sorted; later evaluations of them left out."""
+    return sorted(path.parent for path in folder.rglob(FILE) if "evaluations" not in path.parts)
 
 
 def joined_folds(where: str, tables: Sequence[Predictions]) -> Predictions:

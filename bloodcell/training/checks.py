@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from bloodcell.common.errors import InputError
@@ -155,7 +156,7 @@ def _check_same_optimizer(checkpoint: Path, cfg: DictConfig) -> None:
 def check_same_split(checkpoint: Path, about: DataDescription, run_dir: Path) -> None:
     """Stop if a resumed run would learn from, or choose by, other images than before."""
     before = seen_in(read_checkpoint(checkpoint, str(checkpoint)))
-    if before is not None and before != about.seen:
+    if before is not None and not np.array_equal(before.images, about.seen.images):
         raise InputError(
             str(run_dir),
             expected="the split that the run was started with",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bloodcell.common.errors import UNPRINTABLE, InputError, Rule, is_number, is_whole
 from bloodcell.common.files import JSON_BYTES, replacing, write_json
 from bloodcell.config.instantiate import build
-from bloodcell.data.seen import Seen
+from bloodcell.data.seen import Seen, remembered
 from bloodcell.evidence.doubt import LearntCells
 from bloodcell.training.trained import Card, Preparation, TrainedNet
 
@@ -200,7 +200,7 @@ def _seen(tensors: Mapping[str, Tensor], path: Path) -> Seen | None:
     parts = [tensors.get(f"seen.{name}") for name in ("images", "groups")]
     if any(part is None or part.dtype != torch.int64 or part.ndim != 1 for part in parts):
         raise _refused(path, "whole numbers of 64 bits of what was seen", "something else")
-    return Seen(*(np.unique(part.numpy()) for part in parts if part is not None))
+    return remembered(*(part.numpy() for part in parts if part is not None))
 
 
 def _known(tensors: Mapping[str, Tensor], doubt: Any, card: Card, path: Path) -> LearntCells | None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import write_csv
+from bloodcell.common.files import write_csv, write_json
 from bloodcell.compare import compare_models, main
 from bloodcell.tracking.predictions import read_folds
 
@@ -89,6 +89,20 @@ def test_without_groups_images_are_counted_and_that_is_said(
     shown = capsys.readouterr().out
     assert "60 images, groups not known" in shown
     assert "WARNING: it is not known which images belong together" in shown
+
+
+def test_what_the_weights_have_seen_stands_beside_the_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folds = [write_run(tmp_path / "a" / str(fold), 0, 0.9, range(30 * fold, 30 * fold + 30)) for fold in (0, 1)]
+    write_run(tmp_path / "b", 1, 0.6)
+    warning = "WARNING: the weights have seen 15 of the 15 field groups in the test images before"
+    write_json(folds[0] / "metrics.json", {"acc": 0.9})
+    write_json(folds[1] / "metrics.json", {"acc": 0.9, "warning": warning})
+    monkeypatch.setattr(sys, "argv", ["compare", str(tmp_path / "a"), str(tmp_path / "b")])
+    main()
+    said = [line for line in capsys.readouterr().out.splitlines() if "WARNING" in line]
+    assert said == [f"{folds[1]}: {warning}"]
 
 
 def test_the_command_prints_a_table(
