@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 HELP = """\
   python -m bloodcell.crops finder                     the finder against the annotator's boxes, into runs/finder
-  python -m bloodcell.crops finder --red-cells FOLDER  with false alarms on fields without white cells
+  python -m bloodcell.crops finder --red-cells FOLDER  with false alarms on fields without white cells; --pbc FOLDER:
+                                                       with another laboratory's cells
   python -m bloodcell.crops arms field=runs/a "found=runs/b"
                                                        cross-validations side by side, with a baseline of features,
                                                        into runs/crops
@@ -47,6 +48,7 @@ def main() -> None:
     finder = commands.add_parser("finder", help="the finder against the annotator's boxes")
     finder.add_argument("--root", help="the Kaggle set (default: BLOODCELL_DATA, else the cache)")
     finder.add_argument("--red-cells", type=Path, help="a folder of fields without white cells")
+    finder.add_argument("--pbc", type=Path, help="the folder of PBC: one cell in the middle of each picture")
     finder.add_argument("--out", type=Path, default=Path("runs/finder"), help="folder (default: runs/finder)")
     _arms_arguments(commands.add_parser("arms", help="cross-validations side by side"))
     curve = commands.add_parser("curve", help="what more photographs would give")
@@ -75,7 +77,7 @@ def _finder(args: argparse.Namespace) -> None:
     from bloodcell.studies.crops.finding import measure_finder
     from bloodcell.studies.lineage.run import published_images
 
-    measure_finder(published_images(args.root), args.red_cells, args.out)
+    measure_finder(published_images(args.root), args.red_cells, args.pbc, args.out)
     print((args.out / "finder.md").read_text(encoding="utf-8"))
 
 

@@ -14,7 +14,7 @@ from bloodcell.common.files import read_json, write_json
 from bloodcell.crops import main
 from bloodcell.data.lineage_table import read_lineage
 from bloodcell.data.micrographs import Pixels
-from bloodcell.studies.crops.finding import is_uncut, photographs_scored
+from bloodcell.studies.crops.finding import NOT_WHITE, WHITE, is_uncut, photographs_scored
 from bloodcell.studies.crops.handmade import cell_features
 from bloodcell.studies.crops.labels import label_doubts
 from bloodcell.tracking.cross_validations import CrossValidation as Repeat
@@ -92,14 +92,27 @@ def test_the_finder_is_measured_by_its_command(
     monkeypatch.setattr("bloodcell.studies.crops.finding.read_lineage", lambda: few)
     (tmp_path / "red").mkdir()
     Image.fromarray(field()).save(tmp_path / "red" / "one.png")
-    monkeypatch.setattr(sys, "argv", ["crops", "finder", "--root", str(tmp_path), "--red-cells", "red", "--out", "out"])
+    for name in (*WHITE, *NOT_WHITE):
+        (tmp_path / "pbc" / name).mkdir(parents=True)
+        for number, places in enumerate((((180, 180),), ((180, 180), (40, 40)), ())):
+            small = field(*places)[:363, :360] if name in WHITE else field()[:363, :360]
+            Image.fromarray(small).save(tmp_path / "pbc" / name / f"{number}.jpg", quality=95)
+    words = ["--red-cells", "red", "--pbc", "pbc", "--out", "out"]
+    monkeypatch.setattr(sys, "argv", ["crops", "finder", "--root", str(tmp_path), *words])
     main()
     found = read_json(Path("out/finder.json"))
     assert found["copies"]["whole"] == {"cells": 1, "found": 1, "recall": 1.0}
     assert found["copies"]["cut"]["cells"] == 1
+    assert found["copies"]["precision"] == 1
+    for name in WHITE:
+        assert (found["pbc"][name]["cells"], found["pbc"][name]["found"]) == (3, 2)
+        assert found["pbc"][name]["precision"] == pytest.approx(2 / 3)
+    assert found["pbc"]["platelet"]["found"] == 0
     assert found["red_cells"] == {"fields": 1, "boxes_a_field": 0.0, "where": {}}
     assert found["photographs"]["tuned_on"]["fields"] == 4
     table = Path("out/finder.md").read_text()
+    assert "| PBC, ig | 3 | 2 | 0.667 (" in table
+    assert "Of PBC's 3 pictures of one platelet it takes that for a white cell in 0." in table
     assert "In 1 fields of red cells of another laboratory it finds a cell in: nowhere." in table
     assert table in capsys.readouterr().out
 
