@@ -21,7 +21,7 @@ PORT ?= 6006
 LOGDIR ?= runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict explain count export demo net doubts ladder readings keras lineage crops simulate notebooks test-faults reproduce report runs tensorboard lint format lock test test-all clean
+.PHONY: help setup quickstart data train sweep search audit bench compare evaluate predict explain count export demo net doubts ladder readings keras lineage crops transfer simulate notebooks test-faults reproduce report runs tensorboard lint format lock test test-all clean
 
 help:
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +125,9 @@ keras: $(READY)  ## Train the paper's recipe in Keras under both splits (hours o
 
 crops: $(READY)  ## Measure the cell finder, or set nets on crops side by side; ARGS="arms NAME=runs/... ..."
 	$(BIN)/python -m bloodcell.crops $(or $(ARGS),finder)
+
+transfer: $(READY)  ## Test nets of each laboratory on the others' cells, with none to 100 of these labelled; ARGS="trainer=gpu"
+	$(BIN)/python -m bloodcell.transfer $(ARGS)
 
 doubts: $(READY)  ## Measure what the nets of a cross-validation doubt; RUN=runs/shipped/folds ARGS="--set red=/folder"
 	$(BIN)/python -m bloodcell.doubts $(RUN) $(ARGS)

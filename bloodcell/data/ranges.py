@@ -156,6 +156,7 @@ def check_view(
     flip: Any = False,
     colour: Any = 0.0,
     strength: Any = 1.0,
+    stain: Any = 0.0,
 ) -> None:
     """Stop at a range of the augmentation that makes no sense.
 
@@ -170,6 +171,7 @@ def check_view(
             (f"{key}.shift", shift, is_number(shift, 0, 1), "a share of the frame, 0 to 1"),
             (f"{key}.flip", flip, isinstance(flip, bool), "true or false"),
             (f"{key}.colour", colour, is_number(colour, 0, 1), "a share from 0 to 1"),
+            (f"{key}.stain", stain, is_number(stain, 0, 2), "0 to 2; 1 is more than laboratories differ"),
             (f"{key}.strength", strength, is_number(strength, 0), "a number, 0 or more"),
         ]
     )

@@ -23,7 +23,9 @@ class RandomView(v2.Transform):  # type: ignore[misc]  # torchvision has no type
         shift: Largest shift as a fraction of the frame, either way.
         flip: Whether to mirror at random, left-right and up-down.
         colour: Largest relative change of each colour channel's strength, either way.
-        strength: Factor of all these ranges, at least 0; flips stay as they are.
+        strength: Factor of all these ranges and of ``stain``, at least 0; flips stay as they are.
+        stain: How much to change optical densities, as other stains and cameras would: their strength by a factor of up
+            to e to this power either way, half of this of each channel's into the others, and a tenth added.
 
     Raises:
         InputError: If a range makes no sense, or the factor turns the zoom into 1 or more.
@@ -37,11 +39,12 @@ class RandomView(v2.Transform):  # type: ignore[misc]  # torchvision has no type
         flip: bool = False,
         colour: float = 0.0,
         strength: float = 1.0,
+        stain: float = 0.0,
     ) -> None:
         super().__init__()
-        check_view(rotation, zoom, shift, flip, colour, strength)
-        self.rotation, self.zoom, self.shift, self.colour = (
-            strength * widest for widest in (rotation, zoom, shift, colour)
+        check_view(rotation, zoom, shift, flip, colour, strength, stain)
+        self.rotation, self.zoom, self.shift, self.colour, self.stain = (
+            strength * widest for widest in (rotation, zoom, shift, colour, stain)
         )
         self.flip = flip
         self.generator = torch.Generator()
@@ -70,7 +73,17 @@ class RandomView(v2.Transform):  # type: ignore[misc]  # torchvision has no type
         if self.colour:
             gain = 1 + self.colour * self._uniform(len(images), images.shape[1])
             view = (view * gain[:, :, None, None].to(view)).clamp(0, 1)
-        return view
+        return self._stained(view) if self.stain else view
+
+    def _stained(self, images: Tensor) -> Tensor:
+        """The images as another stain and camera might show them: an affine map of their optical densities."""
+        count, channels = images.shape[:2]
+        mixing = torch.eye(channels) + self.stain / 2 * self._uniform(count, channels, channels)
+        mixing = mixing * (self.stain * self._uniform(count, 1, 1)).exp()
+        added = self.stain / 10 * self._uniform(count, channels)
+        density = -images.clamp(1 / 255, 1).log10()
+        density = torch.einsum("nij,njhw->nihw", mixing.to(images), density) + added.to(images)[:, :, None, None]
+        return (10**-density).clamp(0, 1)
 
     def _maps(self, images: Tensor) -> Tensor:
         """Affine maps from output to input in the units of :func:`grid`, shape (N, 2, 3)."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bloodcell.common.errors import InputError
+from bloodcell.model.pretrained import Rescale
 
 
 def logits_and_features(net: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -32,7 +33,8 @@ def logits_and_features(net: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]
     def keep_input(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         last.append(inputs[0].flatten(1))
 
-    handles = [child.register_forward_hook(keep_maps) for child in net.children()]
+    blocks = [child for child in net.children() if not isinstance(child, Rescale)]  # which only shows the image again
+    handles = [child.register_forward_hook(keep_maps) for child in blocks]
     handles.append(last_layer(net).register_forward_pre_hook(keep_input))
     try:
         logits = net(images)

@@ -124,3 +124,18 @@ def test_order_depends_on_seed_and_epoch(cells: Path) -> None:
 
     assert order(0, 0) == order(0, 0)
     assert len({tuple(order(0, 0)), tuple(order(0, 1)), tuple(order(1, 0))}) == 3
+
+
+def test_another_stain_is_an_affine_map_of_optical_densities() -> None:
+    batch = 0.2 + 0.6 * images()
+    view = RandomView(stain=0.5)
+    view.seed(1)
+    stained = view(batch)
+    for before, after in zip(-batch.log10(), -stained.log10(), strict=True):
+        points = torch.cat([before.flatten(1), torch.ones(1, before[0].numel())])
+        inside = (after > 0).all(dim=0).flatten()  # where nothing is clipped
+        fitted = torch.linalg.lstsq(points[:, inside].T, after.flatten(1)[:, inside].T).solution
+        assert torch.allclose(points[:, inside].T @ fitted, after.flatten(1)[:, inside].T, atol=1e-3)
+    gains = [(one / other).mean().item() for one, other in zip(stained, batch, strict=True)]
+    assert max(gains) - min(gains) > 0.1  # each sample its own
+    assert torch.allclose(RandomView(stain=0.5, strength=0)(batch), batch, atol=1e-5)

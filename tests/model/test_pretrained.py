@@ -11,6 +11,7 @@ from torchvision.transforms.v2.functional import center_crop, resize
 from bloodcell.common.errors import InputError
 from bloodcell.data.scaling import Scaling
 from bloodcell.model import pretrained
+from bloodcell.model.features import logits_and_features
 from bloodcell.model.pretrained import MEAN, STD, Rescale, efficientnet_lite, timm_net
 
 needs_weights = pytest.mark.skipif(
@@ -46,6 +47,7 @@ def test_it_starts_from_imagenet_and_is_restored_without_it(tmp_path: Path) -> N
     again = efficientnet_lite(4, (64, 64), weights=str(tmp_path / "net.pt"), mean=[0.5] * 3, std=[0.25] * 3).eval()
     images = torch.rand(1, 3, 64, 64)
     assert torch.equal(again(images), net.eval()(images))
+    assert logits_and_features(net, images)[1].shape == (1, 1280)  # those of the body, not the colours
     sure = net.train()(torch.rand(16, 3, 64, 64)).softmax(dim=1).max()
     assert sure < 0.7  # a new last layer knows nothing yet
 

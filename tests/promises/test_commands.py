@@ -22,6 +22,7 @@ ELSEWHERE = {
     "make bench": "tests/studies/test_bench.py",
     "make data": "tests/data/test_download.py, on a server of its own",
     "make ladder": "tests/studies/test_ladder.py",
+    "make transfer": "tests/studies/test_transfer.py",
     "make report": "tests/studies/test_report.py: it writes into the checkout",
     "python -m bloodcell.report --card": "tests/studies/test_report.py",
     "make tensorboard": "tests/training/test_tensorboard.py",

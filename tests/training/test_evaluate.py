@@ -158,6 +158,19 @@ def test_images_of_classes_that_the_net_does_not_know_are_left_out_and_listed(
     assert len(rows) == 9
 
 
+def test_classes_are_known_by_plural_and_abbreviation(
+    copy: Path, evaluate: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    names = ("Eosinophils", "LYM", "mono", "Monos", "NRBC")
+    out = evaluate(copy, f"data.root={write_cells(tmp_path / 'five', ('',), 3, names)}", "--allow-leak")
+    said = capfd.readouterr().out
+    assert "left out, as the net does not know them: NRBC (3 images)" in said
+    taken = "taken: Eosinophils as EOSINOPHIL, LYM as LYMPHOCYTE, Monos as MONOCYTE, mono as MONOCYTE"
+    assert taken in metrics_of(out)["caveat"]
+    rows = [line.split(",") for line in (out / "predictions.csv").read_text().splitlines()[1:]]
+    assert [sum(row[4] == name for row in rows) for name in CLASSES] == [3, 3, 6]
+
+
 def test_one_class_alone_is_tested(copy: Path, evaluate: Callable[..., Path], tmp_path: Path) -> None:
     out = evaluate(copy, f"data.root={write_cells(tmp_path / 'one', ('',), 3, CLASSES[1:2])}", "--allow-leak")
     metrics = metrics_of(out)

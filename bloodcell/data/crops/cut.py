@@ -46,14 +46,16 @@ class Crop:
             image: RGB, uint8, shape (H, W, 3).
             cell: The annotated centre as shares of width and height; NaN if there is none.
         """
+        return crop_cell(image, self.place(image, cell), self.side_in(image))
+
+    def place(self, image: Pixels, cell: Sequence[float]) -> Sequence[float]:
+        """Find the box around whose centre :meth:`cut` cuts: left, top, right and bottom in pixels."""
         height, width = image.shape[:2]
         x, y = cell[0] * width, cell[1] * height
         if self.centre == "found" or np.isnan((x, y)).any():
             found = find_cells(image)
-            box = found[0][:4] if found else (0, 0, width, height)
-        else:
-            box = (x, y, x, y)
-        return crop_cell(image, box, self.side_in(image))
+            return found[0][:4] if found else (0, 0, width, height)
+        return (x, y, x, y)
 
     def side_in(self, image: Pixels) -> int:
         """Side of a crop in the pixels of an image."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_json
@@ -26,6 +26,26 @@ BACKGROUND, GEOMETRY = "background only", "mask geometry only"
 EXPERIMENTS = {CNN: "ladder", PAPER: "paper", WIDE: "paper_adapted", BACKGROUND: "ladder", GEOMETRY: "ladder"}
 MASKS = {BACKGROUND: "background", GEOMETRY: "geometry"}
 LOOK_EVERY = 1.0  # seconds
+
+
+class AnySweep(Protocol):
+    """What :func:`run_sweep` asks of a sweep."""
+
+    @property
+    def name(self) -> str:
+        """The name of its directory."""
+
+    @property
+    def jobs(self) -> int:
+        """Number of its trainings."""
+
+    @property
+    def fixed(self) -> list[str]:
+        """What all its trainings have in common."""
+
+    @property
+    def grid(self) -> list[str]:
+        """What they differ in."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +129,7 @@ def check_same_overrides(out: Path, common: list[str]) -> None:
     write_json(path, {"overrides": common})
 
 
-def run_sweep(sweep: Sweep, common: Sequence[str], out: Path, seen: Callable[[int], None]) -> list[Run]:
+def run_sweep(sweep: AnySweep, common: Sequence[str], out: Path, seen: Callable[[int], None]) -> list[Run]:
     """Run a sweep as a user would; finished trainings are kept, interrupted ones go on.
 
     Args:

@@ -1,0 +1,142 @@
+"""The study from sets of cells to ``transfer.json``, its table and its figure; and from its predictions again."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bloodcell.common.console import progress_bar
+from bloodcell.common.files import read_json, write_json, write_text
+from bloodcell.studies.ladder.trainings import check_same_overrides, run_sweep
+from bloodcell.studies.transfer.cutouts import CutSet, read_crops
+from bloodcell.studies.transfer.directions import Crossing, transfer_rows, transfer_table
+from bloodcell.studies.transfer.source_runs import SourceSweep, source_sweeps
+from bloodcell.tracking.manifest import manifest
+from bloodcell.tracking.predictions import read_predictions, write_packed
+from bloodcell.tracking.reader import Run
+from bloodcell.tracking.save import evidence_of, portable
+
+PREDICTIONS = "predictions"
+
+
+def run_transfer(words: Sequence[str], stains: Sequence[str], seeds: Sequence[int], crops: Path, out: Path) -> None:
+    """Train what is missing, and test each net on the sets that it has not learnt from.
+
+    Args:
+        words: Hydra overrides for all trainings.
+        stains: Ways of colours.
+        seeds: Of the trainings.
+        crops: What :func:`cut_crops` has made.
+        out: Folder for runs and results.
+
+    Raises:
+        InputError: If there are no crops, a training fails, or what is in ``out`` was made otherwise.
+    """
+    sets = read_crops(crops)
+    for one in sets:
+        print(f"{one.name}: {len(one):,} cells{'; ' * bool(one.said)}{one.said}")
+    check_same_overrides(out, [*words, *(f"{one.name}:{one.digest[:16]}" for one in sets)])
+    todo = source_sweeps(sets, stains, seeds, crops, out)
+    runs = _train(todo, words, out)
+    trainings = [{"sweep": sweep.name, **evidence_of(run)} for sweep in todo for run in runs[sweep.name]]
+    write_json(out / "trainings.json", {"trainings": trainings})
+    write_json(out / "manifest.json", portable(manifest({}, {})))
+    write_json(
+        out / "transfer.json",
+        {
+            "classes": list(sets[0].classes),
+            "sets": {one.name: _about(one) for one in sets},
+            "seeds": list(seeds),
+            "predictions": _ask(todo, runs, sets, out),
+        },
+    )
+    write_transfer(out)
+    print((out / "transfer.md").read_text(encoding="utf-8"))
+    print(f"figure: {out / 'transfer.png'}\ntable:  {out / 'transfer.md'}")
+
+
+def _about(one: CutSet) -> dict[str, Any]:
+    counts = np.bincount(one.label, minlength=len(one.classes)).tolist()
+    return {
+        "cells": len(one),
+        "groups": len(np.unique(one.group)),
+        "classes": dict(zip(one.classes, counts, strict=True)),
+        "digest": one.digest,
+        "red_cell": one.red_cell,
+        "said": one.said,
+    }
+
+
+def _train(todo: Sequence[SourceSweep], words: Sequence[str], out: Path) -> dict[str, list[Run]]:
+    """Run the trainings that are missing; the runs of each sweep."""
+    runs = {}
+    with progress_bar() as progress:
+        task = progress.add_task("training", total=sum(one.jobs for one in todo))
+        before = 0
+        for one in todo:
+
+            def seen(done: int, before: int = before) -> None:
+                progress.update(task, completed=before + done)
+
+            runs[one.name] = run_sweep(one, words, out, seen)
+            before += one.jobs
+    return runs
+
+
+def _ask(
+    todo: Sequence[SourceSweep], runs: Mapping[str, Sequence[Run]], sets: Sequence[CutSet], out: Path
+) -> list[dict[str, Any]]:
+    """Write what each net says of each set that it has not learnt from; list the files."""
+    from bloodcell.studies.transfer.asking import answers_of
+
+    listed = []
+    asked = [
+        (sweep, run, target)
+        for sweep in todo
+        for run in runs[sweep.name]
+        for target in sets
+        if target.name not in sweep.source.split("+")
+    ]
+    with progress_bar() as progress:
+        for sweep, run, target in progress.track(asked, description="asking about the other sets"):
+            seed = int(str(run.config["seed"]))
+            for answer in answers_of(run.path, target, seed):
+                words = (sweep.source, "to", target.name, sweep.stain, answer.looked_at, "seed", str(seed))
+                file = f"{PREDICTIONS}/{'-'.join(words).replace(' ', '-')}.csv.gz"
+                write_packed(out / file, answer.predictions)
+                listed.append(
+                    {
+                        "file": file,
+                        "source": sweep.source,
+                        "target": target.name,
+                        "stain": sweep.stain,
+                        "looked_at": answer.looked_at,
+                        "seed": seed,
+                        "temperatures": list(answer.temperatures),
+                        "labelled": dict(answer.labelled),
+                    }
+                )
+    return listed
+
+
+def write_transfer(folder: Path) -> None:
+    """Compute the rows of ``transfer.json`` from the predictions beside it, and write its table and its figure.
+
+    Args:
+        folder: With ``transfer.json``, whose ``predictions`` name the tables.
+    """
+    from bloodcell.evidence.figures import save
+    from bloodcell.studies.transfer.panels import transfer_figure
+
+    content = read_json(folder / "transfer.json")
+    tested = [
+        Crossing(**{key: one[key] for key in Crossing._fields[:-1]}, predictions=read_predictions(folder / one["file"]))
+        for one in content["predictions"]
+    ]
+    order = {(row["source"], row["target"]): None for row in content["predictions"]}
+    ranked = sorted(tested, key=lambda one: list(order).index((one.source, one.target)))
+    content["rows"] = transfer_rows(ranked)
+    write_json(folder / "transfer.json", content)
+    write_text(folder / "transfer.md", transfer_table(content))
+    save(transfer_figure(content["rows"]), folder / "transfer.png")
