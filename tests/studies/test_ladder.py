@@ -15,7 +15,7 @@ from bloodcell.data.lineage_table import read_lineage
 from bloodcell.data.sources.folder import Folder
 from bloodcell.ladder import main
 from bloodcell.studies.ladder.controls import HISTOGRAM, RAW, neighbour_tests
-from bloodcell.studies.ladder.order import LARGE_FROM, PARTS, order_effect, order_text, rows_by_number
+from bloodcell.studies.ladder.order import LARGE_FROM, PARTS, box_edges, order_effect, order_text, rows_by_number
 from bloodcell.studies.ladder.rows import DROPS, RUNG_NAMES, drop, drop_table, ladder_rows
 from bloodcell.studies.ladder.rows import Tested as Told
 from bloodcell.studies.ladder.trainings import BACKGROUND, CNN, GEOMETRY, PAPER, RUNGS, sweeps
@@ -138,6 +138,7 @@ def test_the_parts_are_those_that_the_sizes_of_the_boxes_say() -> None:
     groups = {row.group: set() for row in boxes}
     for row in boxes:
         groups[row.group].add(int(row.micrograph) >= LARGE_FROM)
+    assert [round(edge) for edge in box_edges()] == [74, 103], "as the data statement says"
     assert all(len(parts) == 1 for parts in groups.values()), "no field group is in both"
 
 

@@ -10,7 +10,7 @@ from bloodcell.evidence.pages import markdown_table
 from bloodcell.studies.ladder.rows import RUNG_NAMES, Tested, difference, ladder_rows, mean_cell, points
 from bloodcell.studies.ladder.trainings import CNN, FOLDED, PAPER, WIDE
 
-# The photographs from this number on show larger cells: of all numbers, it parts the annotated boxes best by their size
+# The photographs from this number on show larger white cells: of all numbers, it parts the annotated boxes best by their size
 # (least squares of log edges), which no net has a part in. But an earlier look at results of these photographs had
 # suggested to part them, at 164.
 LARGE_FROM = 160
