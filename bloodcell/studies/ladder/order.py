@@ -10,9 +10,9 @@ from bloodcell.evidence.pages import markdown_table
 from bloodcell.studies.ladder.rows import RUNG_NAMES, Tested, difference, ladder_rows, mean_cell, points
 from bloodcell.studies.ladder.trainings import CNN, FOLDED, PAPER, WIDE
 
-# The photographs from this number on show larger white cells: of all numbers, it parts the annotated boxes best by their size
-# (least squares of log edges), which no net has a part in. But an earlier look at results of these photographs had
-# suggested to part them, at 164.
+# The photographs from this number on show larger white cells: of all numbers, it parts the sizes of the annotated boxes
+# best (least squares of log edges), and no net has a part in them. But an earlier look at results of these photographs
+# had suggested to part them, at 164.
 LARGE_FROM = 160
 PARTS = (f"below {LARGE_FROM}", f"from {LARGE_FROM} on")
 VIEWS = ("twin", "original")
