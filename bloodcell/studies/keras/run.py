@@ -1,5 +1,6 @@
 """The paper's recipe in Keras under both splits: what is missing is trained, then one table from the predictions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ SEEDS, FOLDS = (0, 1, 2), (0, 1, 2, 3, 4)
 TRAININGS = [*(("random", 0, seed) for seed in SEEDS), *(("grouped", fold, 0) for fold in FOLDS)]
 
 
-def run_keras(epochs: int, runs: Path, out: Path) -> None:
+def run_keras(epochs: int, protocols: Sequence[str], runs: Path, out: Path) -> None:
     """Train what is missing, then write ``keras.json``, ``keras.md`` and the predictions.
 
     Args:
         epochs: Epochs of each training.
+        protocols: Those of ``TRAININGS`` that are run.
         runs: Folder of the trainings.
         out: Folder of the results.
     """
@@ -27,13 +29,14 @@ def run_keras(epochs: int, runs: Path, out: Path) -> None:
 
     from bloodcell.studies.keras.fit import train_in_keras
 
+    todo = [one for one in TRAININGS if one[0] in protocols]
     with progress_bar() as progress:
-        for protocol, fold, seed in progress.track(TRAININGS, description=f"trainings of {epochs} epochs"):
+        for protocol, fold, seed in progress.track(todo, description=f"trainings of {epochs} epochs"):
             place = runs / f"{protocol}-fold{fold}-seed{seed}"
             if not (place / "metrics.json").is_file():
                 train_in_keras(protocol, fold, seed, epochs, place)
     trainings = []
-    for protocol, fold, seed in TRAININGS:
+    for protocol, fold, seed in todo:
         place = runs / f"{protocol}-fold{fold}-seed{seed}"
         write_packed(out / "predictions" / f"{place.name}.csv.gz", read_predictions(place / FILE))
         trainings.append({**read_json(place / "metrics.json"), "manifest": read_json(place / "manifest.json")})
