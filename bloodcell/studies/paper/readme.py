@@ -10,7 +10,7 @@ from bloodcell.evidence.pages import markdown_table
 from bloodcell.studies.bench.speeds import bench_table
 from bloodcell.studies.ladder.rows import RUNG_NAMES
 from bloodcell.studies.ladder.trainings import CNN
-from bloodcell.studies.paper.run import percent_interval
+from bloodcell.studies.paper.argument import percent_interval
 from bloodcell.studies.paper.stated import CLAIM
 
 # Arms of results/crops that the README shows, under the names that it gives them.

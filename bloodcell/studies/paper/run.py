@@ -10,6 +10,14 @@ import numpy as np
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_csv, read_json, write_text
 from bloodcell.evidence.pages import html_page, markdown_table
+from bloodcell.studies.paper.argument import (
+    abstract,
+    both_readings,
+    keras_text,
+    percent,
+    percent_interval,
+    readings_text,
+)
 
 TEMPLATE = Path(__file__).with_name("report.md.j2")
 
@@ -62,7 +70,7 @@ def report_text(results: Path) -> str:
     from jinja2 import Environment, StrictUndefined
 
     from bloodcell.evidence.intervals import confusion_scores
-    from bloodcell.studies.ladder.rows import ladder_table
+    from bloodcell.studies.ladder.rows import drop_table, ladder_table
     from bloodcell.studies.net.section import maps_text
     from bloodcell.studies.paper import stated as paper
 
@@ -71,11 +79,16 @@ def report_text(results: Path) -> str:
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     stated = {name: float(value) for name, value in confusion_scores(paper.CONFUSION.astype(np.float64)).items()}
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        percent=_percent,
+        percent=percent,
         table=markdown_table,
         paper=stated,
         ours=ours,
+        abstract=abstract(stated, paper.CLAIM, ours, ladder, _read(results, "crops/crops.json")),
         headline=_headline(ladder["rows"]),
+        drop_table=drop_table(ladder["drop"]),
+        both_readings=both_readings(ladder),
+        readings_text=readings_text(_read(results, "readings/runs.json")["runs"]),
+        keras_text=keras_text(_read(results, "keras/keras.json")),
         by_class=_by_class(ours),
         protocol=_protocol(stated, ours),
         fits=_fits(stated, ours, _read(results, "paper/training_images/metrics.json")),
@@ -105,15 +118,6 @@ def _read(results: Path, name: str) -> dict[str, Any]:
 def _epochs(results: Path) -> list[dict[str, str]]:
     _read(results, "paper/metrics.json")
     return read_csv(results / "paper" / "metrics.csv")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def percent_interval(share: float, ends: Sequence[float]) -> str:
-    """Write a share in per cent, with its interval."""
-    return f"{_percent(share)} ({100 * ends[0]:.1f}-{100 * ends[1]:.1f})"
 
 
 def _headline(rows: Sequence[dict[str, Any]]) -> str:
@@ -157,8 +161,8 @@ def _protocol(stated: dict[str, float], ours: dict[str, Any]) -> list[list[str]]
     from bloodcell.studies.paper import stated as paper
 
     rows = [
-        ["the paper's claim", _percent(paper.CLAIM), "", ""],
-        ["the paper's matrix", _percent(stated["acc"]), _percent(stated["macro_f1"]), ""],
+        ["the paper's claim", percent(paper.CLAIM), "", ""],
+        ["the paper's matrix", percent(stated["acc"]), percent(stated["macro_f1"]), ""],
     ]
     for name, view in (
         ("ours, 1,000 test images", "test"),
@@ -175,13 +179,13 @@ def _fits(stated: dict[str, float], ours: dict[str, Any], training: dict[str, An
     """Whether the reproduction reaches the paper; if not, how well it fits its own training images."""
     acc, matrix = ours["test/acc"], stated["acc"]
     if acc >= matrix:
-        return f"Ours reaches {_percent(acc)}, at least what the paper's matrix gives."
+        return f"Ours reaches {percent(acc)}, at least what the paper's matrix gives."
     recall = {name: f"{ours[f'test/recall/{name.upper()}']:.3f}" for name in ("neutrophil", "eosinophil")}
     others = {name: f"{ours[f'test/recall/{name.upper()}']:.3f}" for name in ("lymphocyte", "monocyte")}
     return (
-        f"Ours stays below the paper's matrix, {_percent(acc)} against {_percent(matrix)}. The split is not what "
+        f"Ours stays below the paper's matrix, {percent(acc)} against {percent(matrix)}. The split is not what "
         "limits it: on the very images that it was trained on, without augmentation and dropout, the same net is "
-        f"correct for {_percent(training['test/acc'])} of them. It is too small, or too strongly regularised, to fit "
+        f"correct for {percent(training['test/acc'])} of them. It is too small, or too strongly regularised, to fit "
         "its own training images in the paper's number of epochs. The mistakes are where the paper's are: recall is "
         + ", ".join(f"{share} for {name}s" for name, share in recall.items())
         + ", and "
@@ -210,7 +214,7 @@ def _wider(results: Path, ours: dict[str, Any]) -> str:
     return (
         "A wider reading (32, 64, 128 and a dense layer of 128, otherwise the same, computed in bfloat16) reaches "
         f"{percent_interval(wide['test/acc'], wide['intervals']['test/acc'])} on the same test images, against "
-        f"{_percent(ours['test/acc'])}: what the paper leaves open is worth more than what it claims to have gained."
+        f"{percent(ours['test/acc'])}: what the paper leaves open is worth more than what it claims to have gained."
     )
 
 

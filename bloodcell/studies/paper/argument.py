@@ -1,0 +1,128 @@
+"""The argument in a few sentences, each from one committed file: the abstract, the readings, and Keras."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bloodcell.studies.ladder.trainings import PAPER, WIDE
+
+Row = Mapping[str, Any]
+
+
+def percent(share: float) -> str:
+    """Write a share in per cent."""
+    return f"{100 * share:.1f} %"
+
+
+def percent_interval(share: float, ends: Sequence[float]) -> str:
+    """Write a share in per cent, with its interval."""
+    return f"{percent(share)} ({100 * ends[0]:.1f}-{100 * ends[1]:.1f})"
+
+
+def abstract(stated: Mapping[str, float], claim: float, ours: Row, ladder: Row, crops: Row) -> list[str]:
+    """Write what the report says in five sentences, each with the file that it can be checked in.
+
+    Args:
+        stated: Scores of the paper's matrix.
+        claim: The accuracy that the paper claims.
+        ours: ``paper/metrics.json``.
+        ladder: ``ladder/ladder.json``, with the paper's net.
+        crops: ``crops/crops.json``.
+    """
+    rows = {(row["model"], row["rung"]): row for row in ladder["rows"]}
+    parts = ladder["drop"][PAPER]
+    best = max(crops["rows"], key=lambda row: row["all"]["balanced_acc"]["value"])
+    score, mistakes = best["all"]["balanced_acc"], _confused(best["all"]["confusion"])
+    leaks = ours["warning"].partition("leaks: ")[2]
+    return [
+        f"A 2024 paper reports {percent(claim)} for four kinds of white blood cells; the confusion matrix that it "
+        f"states in words gives {percent(stated['acc'])} ([stated.py](../bloodcell/studies/paper/stated.py)).",
+        f"Its recipe, as we read it, reaches a balanced accuracy of "
+        f"{_interval_of(ours, 'test/balanced_acc')} on a random split, where {leaks} "
+        "([paper/metrics.json](paper/metrics.json)).",
+        f"The same net, trained on {ladder['train_images']:,} images under either split with "
+        f"{len(ladder['seeds'])} seeds, reaches {_mean_of(rows[PAPER, 'random'], 'twin')} on copies held out at "
+        f"random, and {_mean_of(rows[PAPER, 'grouped'], 'original')} on photographs of fields that were held out whole "
+        "([ladder/ladder.json](ladder/ladder.json)).",
+        f"Of the {100 * parts['all']['value']:.1f} points between the two, {_points(parts['leak'])} are the leak, the "
+        f"difference between copies of learnt and of unseen fields with the same weights, and "
+        f"{_points(parts['fewer photographs'])} come of fewer photographs to learn from (the same file).",
+        "The best that is reached here on photographs of unseen fields, with crops around cells, is "
+        f"{percent_interval(score['value'], [score['low'], score['high']])}; {mistakes} "
+        "([crops/crops.json](crops/crops.json)).",
+    ]
+
+
+def _confused(confusion: Sequence[Sequence[float]]) -> str:
+    """How many of the mistakes are eosinophil against neutrophil, the first and the last class."""
+    wrong = sum(count for k, row in enumerate(confusion) for j, count in enumerate(row) if j != k)
+    return f"{confusion[0][3] + confusion[3][0]:.0f} of its {wrong:.0f} mistakes are eosinophil against neutrophil"
+
+
+def _interval_of(record: Row, name: str) -> str:
+    return percent_interval(record[name], record["intervals"][name])
+
+
+def _mean_of(row: Row, view: str) -> str:
+    return percent_interval(row[view]["balanced_acc"]["mean"], row[view]["balanced_acc"]["interval"])
+
+
+def _points(one: Mapping[str, float]) -> str:
+    return f"{100 * one['value']:.1f} ({100 * one['low']:.1f} to {100 * one['high']:.1f})"
+
+
+def readings_text(runs: Sequence[Row]) -> str:
+    """Say which readings of the recipe train, from ``readings/runs.json``; a reading trains if all its seeds do."""
+    found: dict[str, list[float]] = defaultdict(list)
+    scaled: dict[str, bool] = {}
+    for run in runs:
+        setting = {key: word for key, word in run["overrides"].items() if key not in ("seed", "sweep", "trainer")}
+        name = " ".join(f"{key}={word}" for key, word in setting.items())
+        scaled[name] = setting["experiment"] != "paper_literal"
+        found[name].append(run["metrics"]["probe/trains"])
+    kinds = {
+        "with inputs in [0, 1], as the paper says": [name for name in found if not scaled[name]],
+        "with inputs that are centred and scaled": [name for name in found if scaled[name]],
+    }
+    seeds = {len(trains) for trains in found.values()}
+    lines = [
+        f"* {words.capitalize()}, {len(names)} readings were tried: "
+        f"{sum(all(found[name]) for name in names)} train in every seed, "
+        f"{sum(any(found[name]) and not all(found[name]) for name in names)} in some, "
+        f"{sum(not any(found[name]) for name in names)} in none."
+        for words, names in kinds.items()
+    ]
+    said = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
+    return "\n".join([*lines, f"* Each was run with {said} seeds."])
+
+
+def keras_text(keras: Row) -> str:
+    """Say what the recipe does in Keras, from ``keras/keras.json``."""
+    by: dict[str, list[Row]] = defaultdict(list)
+    for one in keras["trainings"]:
+        by[one["protocol"]].append(one)
+    rows = {row["rung"]: row for row in keras["rows"]}
+    versions = keras["trainings"][0]["manifest"]["versions"]
+    trains = sum(one["trains"] for ones in by.values() for one in ones)
+    fitted = statistics.fmean(one["history"]["accuracy"][-1] for one in by["random"])
+    return (
+        f"In Keras {versions['keras']} (on {versions['backend']}), with its defaults and inputs in [0, 1], "
+        f"{trains:.0f} of {sum(map(len, by.values()))} trainings leave the loss of guessing within 1,000 steps. "
+        f"After {by['random'][0]['epochs']} epochs the training accuracy is {percent(fitted)} (mean over "
+        f"{len(by['random'])} seeds of the random split), and the balanced accuracy {_mean_of(rows['random'], 'twin')} "
+        f"on held-out copies at random and {_mean_of(rows['grouped'], 'original')} on photographs of held-out fields "
+        "([keras/keras.md](keras/keras.md))."
+    )
+
+
+def both_readings(ladder: Row) -> str:
+    """Set the narrow and the wide reading side by side, from ``ladder/ladder.json``."""
+    rows = {(row["model"], row["rung"]): row for row in ladder["rows"]}
+    said = [
+        f"{name} {_mean_of(rows[model, 'random'], 'twin')} on copies at random and "
+        f"{_mean_of(rows[model, 'grouped'], 'original')} on photographs of held-out fields"
+        for model, name in ((PAPER, "the narrow reading"), (WIDE, "the wide one"))
+        if (model, "random") in rows
+    ]
+    return f"On {ladder['train_images']:,} training images, " + "; ".join(said) + "."
