@@ -57,7 +57,8 @@ def abstract(stated: Mapping[str, float], claim: float, ours: Row, ladder: Row, 
 def _confused(confusion: Sequence[Sequence[float]]) -> str:
     """How many of the mistakes are eosinophil against neutrophil, the first and the last class."""
     wrong = sum(count for k, row in enumerate(confusion) for j, count in enumerate(row) if j != k)
-    return f"{confusion[0][3] + confusion[3][0]:.0f} of its {wrong:.0f} mistakes are eosinophil against neutrophil"
+    share = (confusion[0][3] + confusion[3][0]) / max(wrong, 1)
+    return f"{percent(share)} of its mistakes are eosinophil against neutrophil"
 
 
 def _interval_of(record: Row, name: str) -> str:
