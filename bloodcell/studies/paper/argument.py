@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bloodcell.common.console import counted
+from bloodcell.studies.ladder.rows import RUNG_NAMES
 from bloodcell.studies.ladder.trainings import PAPER, WIDE
 
 Row = Mapping[str, Any]
@@ -100,20 +102,16 @@ def readings_text(runs: Sequence[Row]) -> str:
 
 def keras_text(keras: Row) -> str:
     """Say what the recipe does in Keras, from ``keras/keras.json``."""
-    by: dict[str, list[Row]] = defaultdict(list)
-    for one in keras["trainings"]:
-        by[one["protocol"]].append(one)
-    rows = {row["rung"]: row for row in keras["rows"]}
-    versions = keras["trainings"][0]["manifest"]["versions"]
-    trains = sum(one["trains"] for ones in by.values() for one in ones)
-    fitted = statistics.fmean(one["history"]["accuracy"][-1] for one in by["random"])
+    trainings = keras["trainings"]
+    versions = trainings[0]["manifest"]["versions"]
+    leaves = sum(one["trains"] for one in trainings)
+    fitted = statistics.fmean(one["history"]["accuracy"][-1] for one in trainings)
+    tested = ", ".join(f"{_mean_of(row, 'twin')} under {RUNG_NAMES[row['rung']]}" for row in keras["rows"])
     return (
         f"In Keras {versions['keras']} (on {versions['backend']}), with its defaults and inputs in [0, 1], "
-        f"{trains:.0f} of {sum(map(len, by.values()))} trainings leave the loss of guessing within 1,000 steps. "
-        f"After {by['random'][0]['epochs']} epochs the training accuracy is {percent(fitted)} (mean over "
-        f"{len(by['random'])} seeds of the random split), and the balanced accuracy {_mean_of(rows['random'], 'twin')} "
-        f"on held-out copies at random and {_mean_of(rows['grouped'], 'original')} on photographs of held-out fields "
-        "([keras/keras.md](keras/keras.md))."
+        f"{leaves:.0f} of {counted(len(trainings), 'training')} leave the loss of guessing within 1,000 steps. After "
+        f"{trainings[0]['epochs']} epochs the training accuracy is {percent(fitted)} in the mean, and the balanced "
+        f"accuracy on held-out copies {tested} ([keras/keras.md](keras/keras.md))."
     )
 
 
