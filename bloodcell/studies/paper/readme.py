@@ -9,7 +9,7 @@ from bloodcell.common.files import read_json, write_text
 from bloodcell.evidence.pages import markdown_table
 from bloodcell.studies.bench.speeds import bench_table
 from bloodcell.studies.ladder.rows import RUNG_NAMES
-from bloodcell.studies.ladder.trainings import CNN
+from bloodcell.studies.ladder.trainings import CNN, PAPER
 from bloodcell.studies.paper.argument import percent_interval
 from bloodcell.studies.paper.stated import CLAIM
 
@@ -44,9 +44,10 @@ def summary_table(results: Path) -> str:
             ),
         ],
     ]
-    for rung in ("random", "grouped"):
-        scores = [ladder[CNN, rung][view]["balanced_acc"] for view in ("twin", "original")]
-        rows.append([CNN, RUNG_NAMES[rung], *(percent_interval(one["mean"], one["interval"]) for one in scores)])
+    for model, rung in ((PAPER, "grouped"), (CNN, "random"), (CNN, "grouped")):
+        scores = [ladder[model, rung][view]["balanced_acc"] for view in ("twin", "original")]
+        name = "its net, likewise" if model == PAPER else model
+        rows.append([name, RUNG_NAMES[rung], *(percent_interval(one["mean"], one["interval"]) for one in scores)])
     arms = {row["arm"]: row["all"]["balanced_acc"] for row in read_json(results / "crops" / "crops.json")["rows"]}
     for arm, name in CROPS.items():
         shown = percent_interval(arms[arm]["value"], [arms[arm]["low"], arms[arm]["high"]])
