@@ -6,7 +6,7 @@ from pathlib import Path
 from bloodcell.common.errors import InputError
 from bloodcell.config.command import run_command
 from bloodcell.studies.ladder.run import run_ladder, write_ladder
-from bloodcell.studies.ladder.trainings import BACKGROUND, CNN, GEOMETRY, PAPER, WIDE
+from bloodcell.studies.ladder.trainings import BACKGROUND, CNN, GEOMETRY, MASKS, PAPER, WIDE
 
 NETS = {"small": [CNN, BACKGROUND, GEOMETRY], "paper": [PAPER], "wide": [WIDE]}
 
@@ -41,6 +41,7 @@ def main() -> None:
         run_command(lambda: write_ladder(args.again))
         return
     models = [model for net in dict.fromkeys(args.net or ["small"]) for model in NETS[net]]
+    models.sort(key=lambda model: model in MASKS)  # nets first, then the controls
     run_command(lambda: run_ladder(args.overrides, _seeds(args.seeds), models, args.out))
 
 

@@ -1,6 +1,8 @@
 """Committed numbers are those of the committed predictions."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,9 @@ from bloodcell.common.files import read_json
 from bloodcell.evidence.scores import score
 from bloodcell.studies.crops.arm_tables import arms_table
 from bloodcell.studies.crops.arms import arm_row, compared, file_of
+from bloodcell.studies.ladder.rows import Tested, drop, ladder_rows
+from bloodcell.studies.ladder.run import write_ladder
+from bloodcell.studies.ladder.trainings import PAPER
 from bloodcell.tracking.cross_validations import read_repeats
 from bloodcell.tracking.predictions import LEFT_OUT, read_predictions
 
@@ -58,3 +63,30 @@ def test_the_arms_on_crops_are_those_of_their_predictions() -> None:
         pair[key]["p_holm"] = said["against_the_first"][-1][key]["p_holm"]
     assert pair == said["against_the_first"][-1]
     assert arms_table(said) == (folder / "crops.md").read_text()
+
+
+def test_a_row_of_the_ladder_is_that_of_its_predictions() -> None:
+    folder = RESULTS / "ladder"
+    said = read_json(folder / "ladder.json")
+    net = [one for one in said["predictions"] if (one["model"], one["rung"]) == (PAPER, "grouped")]
+    tables = [(one, read_predictions(folder / one["file"])) for one in net]
+    tested = [
+        Tested(one["model"], one["rung"], one["seed"], view, table.of_view(view))
+        for one, table in tables
+        for view in dict.fromkeys(table.view.tolist())
+    ]
+    (row,) = json.loads(json.dumps(ladder_rows(tested)))
+    assert row in said["rows"]
+    assert len(tested) == 3 * 3
+    assert said["drop"] == json.loads(json.dumps(drop(said["rows"])))
+
+
+@pytest.mark.slow
+def test_the_ladder_is_made_again_byte_by_byte(tmp_path: Path) -> None:
+    shutil.copytree(RESULTS / "ladder", tmp_path / "ladder")
+    write_ladder(tmp_path / "ladder")
+    for name in ("ladder.json", "ladder.md"):
+        assert (tmp_path / "ladder" / name).read_bytes() == (RESULTS / "ladder" / name).read_bytes()
+    trainings = read_json(RESULTS / "ladder" / "trainings.json")["trainings"]
+    assert len(trainings) == len({one["weights"] for one in trainings})
+    assert not any(one["manifest"]["git"]["dirty"] for one in trainings)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bloodcell.evidence.pages import markdown_table
-from bloodcell.studies.ladder.trainings import Sweep
+from bloodcell.studies.ladder.trainings import MASKS, Sweep
 from bloodcell.tracking.cross_validations import repeated_scores
 from bloodcell.tracking.predictions import LEFT_OUT, Predictions, joined_predictions, read_predictions
 from bloodcell.tracking.reader import Run
@@ -22,7 +22,7 @@ RUNG_NAMES = {
 VIEWS = ("twin", "original", LEFT_OUT)
 # The steps from the random split to whole fields, and what each is called in words.
 DROPS = {
-    "fewer photographs": "fewer photographs to learn from",
+    "fewer photographs": "fewer photographs to learn from, with more copies of each",
     "leak": "the leak: fields that were not seen, instead of copies of seen ones",
     "originals": "photographs instead of copies of them",
 }
@@ -104,7 +104,7 @@ def drop(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, flo
         same photographs in part, so it rather is too wide.
     """
     found = {}
-    for model in dict.fromkeys(str(row["model"]) for row in rows):
+    for model in dict.fromkeys(str(row["model"]) for row in rows if row["model"] not in MASKS):
         of = {row["rung"]: row for row in rows if row["model"] == model}
         if "random" not in of or LEFT_OUT not in of.get("grouped", {}):
             continue

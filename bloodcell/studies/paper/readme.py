@@ -15,7 +15,7 @@ from bloodcell.studies.paper.stated import CLAIM
 
 # Arms of results/crops that the README shows, under the names that it gives them.
 CROPS = {
-    "found": "small CNN on crops around found cells (one seed)",
+    "found": "small CNN on crops around found cells",
     "features": "logistic regression on 84 features of those crops",
 }
 

@@ -70,6 +70,7 @@ def report_text(results: Path) -> str:
     from jinja2 import Environment, StrictUndefined
 
     from bloodcell.evidence.intervals import confusion_scores
+    from bloodcell.studies.ladder.order import order_text
     from bloodcell.studies.ladder.rows import drop_table, ladder_table
     from bloodcell.studies.net.section import maps_text
     from bloodcell.studies.paper import stated as paper
@@ -93,9 +94,10 @@ def report_text(results: Path) -> str:
         ),
         headline=_headline(ladder["rows"]),
         drop_table=drop_table(ladder["drop"]),
+        order_text=order_text(ladder["by_number"], ladder["order"]),
         both_readings=both_readings(ladder),
         readings_text=readings_text(_read(results, "readings/runs.json")["runs"]),
-        keras_text=keras_text(_read(results, "keras/keras.json")),
+        keras_text=keras_text(_read(results, "keras/keras.json")) if (results / "keras").is_dir() else "",
         by_class=_by_class(ours),
         protocol=_protocol(stated, ours),
         fits=_fits(stated, ours),
