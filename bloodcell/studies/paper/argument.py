@@ -42,7 +42,7 @@ def abstract(
     leaks = ours["warning"].partition("leaks: ")[2]
     return [
         f"A 2024 paper reports {percent(claim)} for four kinds of white blood cells; the confusion matrix that it "
-        f"states in words gives {percent(stated['acc'])} ([stated.py](../bloodcell/studies/paper/stated.py)).",
+        f"states in words gives {percent(stated['acc'])} (`bloodcell/studies/paper/stated.py`).",
         f"Its recipe, as we read it, reaches a balanced accuracy of "
         f"{_interval_of(ours, 'test/balanced_acc')} on a random split, where {leaks} "
         "([paper/metrics.json](paper/metrics.json)).",
