@@ -12,7 +12,8 @@ from bloodcell.common.files import read_json
 from bloodcell.evidence.scores import score
 from bloodcell.studies.crops.arm_tables import arms_table
 from bloodcell.studies.crops.arms import arm_row, compared, file_of
-from bloodcell.studies.ladder.rows import Tested, drop, ladder_rows
+from bloodcell.studies.ladder.rows import Tested as Said
+from bloodcell.studies.ladder.rows import drop, ladder_rows
 from bloodcell.studies.ladder.run import write_ladder
 from bloodcell.studies.ladder.trainings import PAPER
 from bloodcell.tracking.cross_validations import read_repeats
@@ -71,7 +72,7 @@ def test_a_row_of_the_ladder_is_that_of_its_predictions() -> None:
     net = [one for one in said["predictions"] if (one["model"], one["rung"]) == (PAPER, "grouped")]
     tables = [(one, read_predictions(folder / one["file"])) for one in net]
     tested = [
-        Tested(one["model"], one["rung"], one["seed"], view, table.of_view(view))
+        Said(one["model"], one["rung"], one["seed"], view, table.of_view(view))
         for one, table in tables
         for view in dict.fromkeys(table.view.tolist())
     ]
