@@ -1,7 +1,10 @@
 """Committed numbers are those of the committed predictions."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +94,18 @@ def test_the_ladder_is_made_again_byte_by_byte(tmp_path: Path) -> None:
     trainings = read_json(RESULTS / "ladder" / "trainings.json")["trainings"]
     assert len(trainings) == len({one["weights"] for one in trainings})
     assert not any(one["manifest"]["git"]["dirty"] for one in trainings)
+
+
+@pytest.mark.slow
+def test_the_info_sheets_script_prints_its_counts(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLOODCELL_DATA", str(real))
+    sheet = (RESULTS / "model_info_sheet.md").read_text(encoding="utf-8")
+    script = re.findall(r"```python\n(.*?)```", sheet, re.DOTALL)[-1]
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    random, official, strict, *folds = [line.split(maxsplit=4) for line in done.stdout.splitlines()]
+    for name, (_, train, _, _, shared) in (("random", random), ("official", official), ("official_strict", strict)):
+        (row,) = [line for line in sheet.splitlines() if line.startswith((f"| `{name}` | ", f"| `{name}`, split seed"))]
+        assert f"{int(train):,} /" in row
+        assert shared in row
+    assert all(shared.startswith("0 of ") for *_, shared in folds)
+    assert len(folds) == 10
