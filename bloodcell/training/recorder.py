@@ -140,7 +140,8 @@ class RunRecorder(Checkpoint):
             _say(
                 trainer,
                 f"note: this epoch took {seconds / usual:.1f} times as long as those before it; if other processes use "
-                f"the processor (see top), end them, or press Ctrl-C and resume later with ckpt_path={self.run_dir}",
+                f"the processor (see top), end them, or press Ctrl-C and resume later with ckpt_path={self.run_dir}; "
+                "beside them OMP_NUM_THREADS=1 is faster than many threads, but gives other bits",
             )
 
 
