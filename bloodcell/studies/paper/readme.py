@@ -89,8 +89,8 @@ def write_readme(readme: Path, results: Path) -> None:
         tables[name] = (results / name / f"{name}.md").read_text(encoding="utf-8")
     if (results / "ladder" / "ladder.md").is_file():
         tables["ladder"] = (results / "ladder" / "ladder.md").read_text(encoding="utf-8")
-    if (results / "transfer" / "transfer.md").is_file():
-        tables["transfer"] = (results / "transfer" / "transfer.md").read_text(encoding="utf-8")
+    transfer = results / "transfer" / "transfer.md"
+    tables["transfer"] = transfer.read_text(encoding="utf-8") if transfer.is_file() else "Not run yet.\n"
     if (results / "bench.json").is_file():
         tables["bench"] = bench_table(json.loads((results / "bench.json").read_text(encoding="utf-8")))
     _fill(readme, {"summary": summary_table(results)})
