@@ -32,8 +32,9 @@ for kept in RESULTS.glob("*/runs.json"):
             RUNS[f"{kept.parent.name}-{number}"] = one["metrics"], kept.parent / "predictions" / f"{number:02d}.csv.gz"
 
 
-def test_there_are_some() -> None:
+def test_every_committed_run_has_its_predictions() -> None:
     assert len(RUNS) >= 10
+    assert {path.parent.name for path in RESULTS.glob("*/metrics.json")} <= RUNS.keys()
 
 
 @pytest.mark.parametrize("name", RUNS)
