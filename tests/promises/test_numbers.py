@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from bloodcell.common.env import CHECKOUT
 from bloodcell.common.files import read_json
 from bloodcell.evidence.scores import score
 from bloodcell.studies.crops.arm_tables import arms_table
-from bloodcell.studies.crops.arms import arm_row, compared, file_of
+from bloodcell.studies.crops.arms import arm_row, compared, file_of, write_again
+from bloodcell.studies.crops.curve import write_curve_again
 from bloodcell.studies.ladder.rows import Tested as Said
 from bloodcell.studies.ladder.rows import drop, ladder_rows
 from bloodcell.studies.ladder.run import write_ladder
@@ -87,11 +89,17 @@ def test_a_row_of_the_ladder_is_that_of_its_predictions() -> None:
 
 
 @pytest.mark.slow
-def test_the_ladder_is_made_again_byte_by_byte(tmp_path: Path) -> None:
-    shutil.copytree(RESULTS / "ladder", tmp_path / "ladder")
-    write_ladder(tmp_path / "ladder")
-    for name in ("ladder.json", "ladder.md"):
-        assert (tmp_path / "ladder" / name).read_bytes() == (RESULTS / "ladder" / name).read_bytes()
+@pytest.mark.parametrize(
+    ("folder", "again"), [("ladder", write_ladder), ("crops", write_again), ("curve", write_curve_again)]
+)
+def test_tables_are_made_again_byte_by_byte(folder: str, again: Callable[[Path], None], tmp_path: Path) -> None:
+    shutil.copytree(RESULTS / folder, tmp_path / folder)
+    again(tmp_path / folder)
+    for name in (f"{folder}.json", f"{folder}.md"):
+        assert (tmp_path / folder / name).read_bytes() == (RESULTS / folder / name).read_bytes()
+
+
+def test_each_training_of_the_ladder_has_weights_and_a_manifest_of_its_own() -> None:
     trainings = read_json(RESULTS / "ladder" / "trainings.json")["trainings"]
     assert len(trainings) == len({one["weights"] for one in trainings})
     assert not any(one["manifest"]["git"]["dirty"] for one in trainings)
