@@ -29,7 +29,7 @@ RUNS = {
     path.parent.name: (read_json(path.parent / "metrics.json"), path) for path in RESULTS.glob("*/predictions.csv.gz")
 }
 for kept in RESULTS.glob("*/runs.json"):
-    for number, one in enumerate(read_json(kept)["runs"]):
+    for number, one in enumerate(read_json(kept).get("runs", [])):
         if (kept.parent / "predictions" / f"{number:02d}.csv.gz").is_file():
             RUNS[f"{kept.parent.name}-{number}"] = one["metrics"], kept.parent / "predictions" / f"{number:02d}.csv.gz"
 
