@@ -97,5 +97,6 @@ def portable(manifest: dict[str, Any]) -> dict[str, Any]:
     if isinstance(data, dict):
         kept["data"] = {key: value for key, value in data.items() if key != "root"}
     if isinstance(command, list):
-        kept["command"] = [word for word in map(str, command) if "=/" not in word and "='/" not in word]
+        words = [word for word in map(str, command) if "=/" not in word and "='/" not in word]
+        kept["command"] = [Path(word).name if word.startswith("/") else word for word in words]
     return kept

@@ -39,6 +39,11 @@ def test_every_committed_run_has_its_predictions() -> None:
     assert {path.parent.name for path in RESULTS.glob("*/metrics.json")} <= RUNS.keys()
 
 
+def test_no_manifest_names_a_folder_of_the_machine_that_it_was_made_on() -> None:
+    for path in RESULTS.rglob("manifest.json"):
+        assert not [word for word in read_json(path)["command"] if word.startswith("/") or "=/" in word], path
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_the_numbers_of_a_run_are_those_of_its_predictions(name: str) -> None:
     said, path = RUNS[name]

@@ -19,6 +19,7 @@ from bloodcell.data.micrographs import COPY_SIZE, Pixels, micrograph_files, read
 from bloodcell.evidence.intervals import wilson
 from bloodcell.evidence.pages import markdown_table
 from bloodcell.tracking.manifest import manifest
+from bloodcell.tracking.save import portable
 
 # A box that comes closer to the frame than this holds a cell that is cut by it: pixels of a photograph.
 EDGE = 2.0
@@ -72,7 +73,7 @@ def measure_finder(images: Path, red_cells: Path | None, pbc: Path | None, out: 
     write_json(out / "finder.json", found)
     write_text(out / "finder.md", finder_table(found))
     fingerprint = fingerprint_of({row.file: row.sha256 for row in lineage.images.values()})
-    write_json(out / "manifest.json", manifest({}, {"fingerprint": fingerprint}))
+    write_json(out / "manifest.json", portable(manifest({}, {"fingerprint": fingerprint})))
     return found
 
 

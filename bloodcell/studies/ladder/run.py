@@ -12,7 +12,7 @@ from bloodcell.studies.ladder.rows import RUNG_NAMES, Tested, drop, drop_table, 
 from bloodcell.studies.ladder.trainings import CNN, check_same_overrides, data_of, plain, run_sweep, sweeps
 from bloodcell.tracking.manifest import manifest
 from bloodcell.tracking.predictions import joined_predictions, read_predictions, write_packed
-from bloodcell.tracking.save import evidence_of
+from bloodcell.tracking.save import evidence_of, portable
 
 PREDICTIONS = "predictions"
 # Of the smallest set of training images; so there are copies of photographs that were learnt, but not as they are.
@@ -60,7 +60,7 @@ def run_ladder(words: Sequence[str], seeds: Sequence[int], models: Sequence[str]
     about = {"train_images": number, "seeds": list(seeds), "predictions": _write(tested, out)}
     write_json(out / "trainings.json", {"trainings": trainings})
     fingerprint = trainings[0]["manifest"]["data"]["fingerprint"]
-    write_json(out / "manifest.json", manifest({}, {"fingerprint": fingerprint}))
+    write_json(out / "manifest.json", portable(manifest({}, {"fingerprint": fingerprint})))
     write_json(out / "ladder.json", about)
     write_ladder(out)
     print((out / "ladder.md").read_text(encoding="utf-8"))

@@ -14,6 +14,7 @@ from bloodcell.studies.lineage.outcome import lineage_outcome, print_outcome
 from bloodcell.studies.lineage.pictures import write_pictures
 from bloodcell.studies.lineage.recover import recover
 from bloodcell.tracking.manifest import manifest, now
+from bloodcell.tracking.save import portable
 
 
 def recover_and_write(root: str | None, out: Path, workers: int) -> None:
@@ -45,7 +46,7 @@ def recover_and_write(root: str | None, out: Path, workers: int) -> None:
     cost = {"started": begun, "wall_seconds": round(took), "threads": workers, "peak_memory_bytes": memory}
     fingerprint = fingerprint_of({row.file: row.sha256 for row in lineage.images.values()})
     write_json(out / "lineage.json", outcome)
-    write_json(out / "manifest.json", {**manifest({}, {"fingerprint": fingerprint}), **cost})
+    write_json(out / "manifest.json", {**portable(manifest({}, {"fingerprint": fingerprint})), **cost})
     print_outcome(outcome)
     print(f"took {took:.0f} s on {workers} threads, {memory / 1e9:.2f} GB")
     print(f"tables: {out}")
