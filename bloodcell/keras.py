@@ -11,8 +11,8 @@ PROTOCOLS = ("random", "grouped")
 
 HELP = """\
 Table 1 of the paper with Keras's defaults, under the paper's split (three seeds) and with fields held out (five folds),
-on the images of experiment=paper_literal. A training takes over an hour on two cores, minutes on a GPU
-(KERAS_BACKEND=jax or torch for one that TensorFlow does not see). Run the same command again to resume.
+on the images of experiment=paper_literal. A training takes about two hours on two cores (KERAS_BACKEND=torch uses a GPU
+that TensorFlow does not see). Run the same command again to resume.
 
   make keras
   make keras ARGS="--epochs 3 --protocol random"       does it train at all (the rule of make readings: 1,000 steps)
