@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bloodcell.common.errors import InputError
+from bloodcell.config.arguments import command_parser
 from bloodcell.config.command import run_command
 
 PROTOCOLS = ("random", "grouped")
@@ -22,15 +23,11 @@ that TensorFlow does not see). Run the same command again to resume.
 
 def main() -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bloodcell.keras",
-        description="Train the paper's recipe in Keras under both splits.",
-        epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("keras", "Train the paper's recipe in Keras under both splits.", HELP)
     parser.add_argument("--epochs", type=int, default=50, help="epochs of each training (default: 50)")
-    add = parser.add_argument
-    add("--protocol", action="append", choices=PROTOCOLS, help="which splits; may be given twice (default: both)")
+    parser.add_argument(
+        "--protocol", action="append", choices=PROTOCOLS, help="which splits; may be given twice (default: both)"
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs/keras"), help="folder of the trainings")
     parser.add_argument("--out", type=Path, default=Path("runs/keras"), help="folder of the results")
     parser.add_argument("--again", type=Path, metavar="DIR", help="compute all of a folder from its predictions alone")

@@ -1,9 +1,8 @@
 """The ladder from the published number to the honest one: ``python -m bloodcell.ladder [KEY=VALUE]``."""
 
-import argparse
 from pathlib import Path
 
-from bloodcell.common.errors import InputError
+from bloodcell.config.arguments import command_parser, seeds_of
 from bloodcell.config.command import run_command
 from bloodcell.studies.ladder.run import run_ladder, write_ladder
 from bloodcell.studies.ladder.trainings import BACKGROUND, CNN, GEOMETRY, MASKS, PAPER, WIDE
@@ -25,12 +24,7 @@ and with fields held out. Run the same command again to resume.
 
 def main() -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bloodcell.ladder",
-        description="Measure what the split is worth, all else equal.",
-        epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("ladder", "Measure what the split is worth, all else equal.", HELP)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides for every training")
     parser.add_argument("--seeds", default="0,1,2", help="seeds of the trainings (default: 0,1,2)")
     parser.add_argument("--net", action="append", choices=NETS, help="which nets; may be given twice (default: small)")
@@ -42,14 +36,7 @@ def main() -> None:
         return
     models = [model for net in dict.fromkeys(args.net or ["small"]) for model in NETS[net]]
     models.sort(key=lambda model: model in MASKS)  # nets first, then the controls
-    run_command(lambda: run_ladder(args.overrides, _seeds(args.seeds), models, args.out))
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(word) for word in text.split(",")]
-    except ValueError as error:
-        raise InputError("--seeds", expected="whole numbers, as 0,1,2", got=text, fix="correct it") from error
+    run_command(lambda: run_ladder(args.overrides, seeds_of(args.seeds), models, args.out))
 
 
 if __name__ == "__main__":

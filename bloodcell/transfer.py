@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bloodcell.common.errors import InputError
+from bloodcell.config.arguments import command_parser, seeds_of
 from bloodcell.config.command import run_command
 
 HELP = """\
@@ -24,12 +25,7 @@ STAINS = ("off", "white", "varied")
 
 def main() -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bloodcell.transfer",
-        description="Measure what a net of one laboratory is worth in another.",
-        epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("transfer", "Measure what a net of one laboratory is worth in another.", HELP)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides for every training")
     parser.add_argument(
         "--set",
@@ -65,18 +61,11 @@ def _run(args: argparse.Namespace) -> None:
     if args.again:
         write_transfer(args.again)
         return
-    seeds, widths = _seeds(args.seeds), _widths(args.red_cell or [])
+    seeds, widths = seeds_of(args.seeds), _widths(args.red_cell or [])
     crops = args.crops or args.out / "crops"
     if not args.crops:
         cut_crops(find_sets(args.sets or ["blood_cells", "pbc"], args.most), widths, crops)
     run_transfer(args.overrides, list(dict.fromkeys(args.stain or STAINS)), seeds, crops, args.out)
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(word) for word in text.split(",")]
-    except ValueError as error:
-        raise InputError("--seeds", expected="whole numbers, as 0,1,2", got=text, fix="correct it") from error
 
 
 def _widths(words: Sequence[str]) -> dict[str, float]:

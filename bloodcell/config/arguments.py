@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from bloodcell.common.errors import InputError
+
 
 def command_parser(name: str, description: str, more: str) -> argparse.ArgumentParser:
     """Begin the arguments of a command.
@@ -39,3 +41,15 @@ def add_pictures(parser: argparse.ArgumentParser, out: str, *, required: bool = 
         "(default) takes one for a crop if it is about square and filled by a cell in its middle",
     )
     parser.add_argument("--out", type=Path, default=Path(out), help=f"default: {out}")
+
+
+def seeds_of(text: str) -> list[int]:
+    """Read what ``--seeds`` was given, as ``0,1,2``.
+
+    Raises:
+        InputError: If it is no list of whole numbers.
+    """
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError as error:
+        raise InputError("--seeds", expected="whole numbers, as 0,1,2", got=text, fix="correct it") from error

@@ -53,7 +53,7 @@ def abstract(
         f"Of the {100 * parts['all']['value']:.1f} points between the two, {_points(parts['leak'])} are the leak, the "
         f"difference between copies of learnt and of unseen fields with the same weights, and "
         f"{_points(parts['fewer photographs'])} come of fewer photographs to learn from (the same file).",
-        "The best that is reached here on photographs of unseen fields, with crops around cells, is "
+        f"The best of {len(crops['rows'])} arms on photographs of unseen fields, with crops around cells, reaches "
         f"{percent_interval(score['value'], [score['low'], score['high']])}; {mistakes} "
         "([crops/crops.json](crops/crops.json)).",
     ]
