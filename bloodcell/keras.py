@@ -13,7 +13,8 @@ PROTOCOLS = ("random", "grouped")
 HELP = """\
 Table 1 of the paper with Keras's defaults, under the paper's split (three seeds) and with fields held out (five folds),
 on the images of experiment=paper_literal. A training takes about two hours on two cores (KERAS_BACKEND=torch uses a GPU
-that TensorFlow does not see). Run the same command again to resume.
+that TensorFlow does not see). The table is written after each training, of all that are done. Run the command again to
+go on.
 
   make keras
   make keras ARGS="--epochs 3 --protocol random"       does it train at all (the rule of make readings: 1,000 steps)

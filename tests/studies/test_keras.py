@@ -1,6 +1,7 @@
 """The paper's recipe in Keras: what counts as training, and its table from predictions."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from bloodcell.common.files import read_json, write_json
 from bloodcell.keras import main
 from bloodcell.studies.keras.run import TRAININGS
-from bloodcell.tracking.predictions import Predictions, write_packed
+from bloodcell.tracking.predictions import FILE, Predictions, write_packed, write_predictions
 
 CLASSES = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
 
@@ -23,23 +24,19 @@ def type_keras(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return 0
 
 
-def write_training(out: Path, protocol: str, fold: int, seed: int) -> dict[str, object]:
-    """Eight tested images of a training; seed 1 takes one monocyte for a neutrophil."""
+def answers(fold: int, seed: int) -> Predictions:
+    """Eight of a training; seed 1 takes one monocyte for a neutrophil."""
     correct = np.tile(np.arange(4), 2)
     predicted = correct.copy()
     predicted[2] = 3 if seed == 1 else 2
     names = np.array([f"{fold}-{number}" for number in range(8)])
-    table = Predictions(
-        CLASSES,
-        names,
-        np.array(["twin"] * 4 + ["original"] * 4),
-        names,
-        names,
-        correct,
-        predicted,
-        np.eye(4)[predicted],
-    )
-    write_packed(out / "predictions" / f"{protocol}-fold{fold}-seed{seed}.csv.gz", table)
+    views = np.array(["twin"] * 4 + ["original"] * 4)
+    return Predictions(CLASSES, names, views, names, names, correct, predicted, np.eye(4)[predicted])
+
+
+def write_training(out: Path, protocol: str, fold: int, seed: int) -> dict[str, object]:
+    name = f"{protocol}-fold{fold}-seed{seed}"
+    write_packed(out / "predictions" / f"{name}.csv.gz", answers(fold, seed))
     history = {"loss": [1.4, 1.386], "accuracy": [0.2, 0.25]}
     told = {"protocol": protocol, "fold": fold, "seed": seed, "epochs": 2, "trains": 0.0, "steps": 1000.0}
     return {**told, "loss": 1.385, "history": history}
@@ -56,6 +53,25 @@ def test_the_table_comes_from_the_predictions(tmp_path: Path, monkeypatch: pytes
     written = (tmp_path / "keras.json").read_bytes()
     assert type_keras(monkeypatch, "--again", str(tmp_path)) == 0
     assert (tmp_path / "keras.json").read_bytes() == written
+
+
+@pytest.mark.skipif(find_spec("keras") is None, reason="Keras is not installed")
+def test_whoever_stops_has_a_table_of_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for protocol, fold, seed in [*(("random", 0, seed) for seed in (0, 1, 2)), ("grouped", 0, 0)]:
+        place = tmp_path / "runs" / "2-epochs" / f"{protocol}-fold{fold}-seed{seed}"
+        write_predictions(place / FILE, answers(fold, seed))
+        write_json(place / "metrics.json", write_training(tmp_path, protocol, fold, seed))
+        write_json(place / "manifest.json", {"seed": seed})
+    words = ["--epochs", "2", "--protocol", "random", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    assert type_keras(monkeypatch, *words) == 0
+    trainings = read_json(tmp_path / "out" / "keras.json")["trainings"]
+    assert [(one["protocol"], one["seed"]) for one in trainings] == [
+        ("random", 0),
+        ("grouped", 0),
+        ("random", 1),
+        ("random", 2),
+    ]
+    assert "| grouped | 0 | 0 | no |" in (tmp_path / "out" / "keras.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

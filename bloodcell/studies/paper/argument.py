@@ -1,7 +1,7 @@
 """The argument in a few sentences, each from one committed file: the abstract, the readings, and Keras."""
 
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -116,7 +116,11 @@ def keras_text(keras: Row) -> str:
     versions = trainings[0]["manifest"]["versions"]
     leaves = sum(one["trains"] for one in trainings)
     fitted = statistics.fmean(one["history"]["accuracy"][-1] for one in trainings)
-    tested = ", ".join(f"{_mean_of(row, 'twin')} under {RUNG_NAMES[row['rung']]}" for row in keras["rows"])
+    of = Counter(one["protocol"] for one in trainings)
+    tested = ", ".join(
+        f"{_mean_of(row, 'twin')} under {RUNG_NAMES[row['rung']]} ({counted(of[row['rung']], 'training')})"
+        for row in keras["rows"]
+    )
     return (
         f"In Keras {versions['keras']} (on {versions['backend']}), with its defaults and inputs in [0, 1], "
         f"{leaves:.0f} of {counted(len(trainings), 'training')} leave the loss of guessing within 1,000 steps. After "
