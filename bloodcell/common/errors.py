@@ -4,7 +4,8 @@ import errno
 import math
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 NO_PLACE = (
@@ -38,6 +39,26 @@ class InputError(ValueError):
     def __reduce__(self) -> tuple[Any, ...]:
         """Say how it is made again in another process: of its line, not of the parts of it."""
         return _made_again, (type(self), self.args, self.__dict__)
+
+
+@contextmanager
+def holding(where: str, expected: str, fix: str) -> Iterator[None]:
+    """Make one line of what is missing, or of another kind, in content that may come from anybody.
+
+    Args:
+        where: The file or folder that holds it.
+        expected: What it should hold.
+        fix: What to type or do now.
+
+    Raises:
+        InputError: For a lookup, a type or a value that goes wrong in the block.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise InputError(where, expected=expected, got=repr(error)[:80], fix=fix) from error
 
 
 def printable(text: str) -> str:

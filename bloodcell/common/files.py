@@ -123,6 +123,18 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def below(folder: Path, name: str) -> Path:
+    """Find a file that a list in a folder names; the list may come from anybody.
+
+    Raises:
+        InputError: If it leads out of the folder.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(str(path), expected="a file of that folder", got="one elsewhere", fix="make the folder again")
+    return path
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds a mapping.
 

@@ -23,6 +23,8 @@ from bloodcell.tracking.predictions import (
 )
 from bloodcell.tracking.reader import Run, read_runs
 
+MOST_FOLDS = 10_000  # a fold for each photograph, of a large set
+
 
 class CrossValidation(NamedTuple):
     """Which repeat of a cross-validation.
@@ -110,7 +112,7 @@ def repeats_of_runs(where: str, runs: Iterable[Run]) -> Repeats:
     for run in runs:
         if run.state != "ok":
             raise InputError(str(run.path), expected="a finished run", got=run.state, fix="type its sweep again")
-        sorted_runs[CrossValidation(int(run.config["data.fold_seed"]), str(run.config["seed"]))].append(run)
+        sorted_runs[CrossValidation(run.number("data.fold_seed"), str(run.number("seed")))].append(run)
     found = {repeat: _joined(f"{where}, {_words(repeat)}", sorted_runs[repeat]) for repeat in sorted(sorted_runs)}
     return _checked(where, found)
 
@@ -175,8 +177,8 @@ def _by_fold_seed(repeats: Repeats) -> dict[int, dict[str, Predictions]]:
 
 
 def _joined(where: str, runs: Iterable[Run]) -> Predictions:
-    by_fold = {int(run.config["data.fold"]): run for run in runs}
-    missing = sorted(set(range(int(next(iter(runs)).config["data.folds"]))) - set(by_fold))
+    by_fold = {run.number("data.fold"): run for run in runs}
+    missing = sorted(set(range(next(iter(runs)).number("data.folds", MOST_FOLDS))) - set(by_fold))
     if missing:
         got = f"none of {', '.join(map(str, missing))}"
         raise InputError(where, expected="a run for each fold", got=got, fix="type its sweep again")

@@ -15,6 +15,8 @@ from bloodcell.tracking.status import read_status
 
 log = logging.getLogger(__name__)
 
+MOST = 2**32 - 1  # of a seed, as NumPy takes it
+
 
 @dataclass(frozen=True)
 class Run:
@@ -63,6 +65,18 @@ class Run:
     def part(self, name: str) -> dict[str, Any]:
         """Return a part of the manifest, such as ``versions``; empty if it has none."""
         return _below(self.manifest, name)
+
+    def number(self, key: str, most: int = MOST) -> int:
+        """Return a whole number of the config.
+
+        Raises:
+            InputError: If it has none from 0 to ``most``.
+        """
+        value = self.config.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+            expected, got = f"a whole number from 0 to {most:,}", str(value)[:40]
+            raise InputError(f"{self.path}: {key}", expected=expected, got=got, fix="give runs of a cross-validation")
+        return value
 
     @property
     def seconds(self) -> float | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import InputError, holding
 from bloodcell.common.files import read_json
 from bloodcell.data.datamodule import CellImages
 from bloodcell.data.micrographs import COPY_SIZE
@@ -129,9 +129,17 @@ def held_out(
 
 
 def fold_runs(folder: Path) -> list[Path]:
-    """Find the runs of protocol grouped below a folder."""
+    """Find the runs of protocol grouped below a folder.
+
+    Raises:
+        InputError: If there are none.
+    """
     runs = sorted(config.parent.parent for config in folder.rglob(".hydra/config.yaml"))
-    return [run for run in runs if read_config(run, []).data.get("protocol") == "grouped"]
+    found = [run for run in runs if read_config(run, []).data.get("protocol") == "grouped"]
+    if not found:
+        fix = "make sweep SWEEP=folds, or check the path"
+        raise InputError(str(folder), expected="runs of protocol grouped, a fold each", got="none", fix=fix)
+    return found
 
 
 def of_folds(folder: Path, trained: TrainedNet) -> HeldOut:
@@ -146,9 +154,9 @@ def of_folds(folder: Path, trained: TrainedNet) -> HeldOut:
         if one.card.model != trained.card.model or one.card.preparation != trained.card.preparation:
             raise InputError(str(path), expected="the same recipe", got="another", fix="remove it")
         parts.append(held_out(one, learnt_cells(one, data), data, data.split.test, len(parts))[0])
-    whole = HeldOut(*map(np.concatenate, zip(*parts, strict=True))) if parts else None
-    if whole is None or len(np.unique(whole.files)) < len(whole.files):
-        got = "none" if whole is None else "images that two of them left out"
+    whole = HeldOut(*map(np.concatenate, zip(*parts, strict=True)))
+    if len(np.unique(whole.files)) < len(whole.files):
+        got = "images that two of them left out"
         raise InputError(str(folder), expected="runs of protocol grouped, a fold each", got=got, fix="check the path")
     return whole
 
@@ -184,12 +192,13 @@ def _measured(doubts: Path, folds: Path | None) -> dict[str, Any]:
             fix="type python -m bloodcell.doubts FOLDS, and give its doubt.json",
         )
     kept = {"pictures": "pictures", "flagged": "flagged", "right": "right", "auroc, fifth neighbour": "auroc"}
-    return {
-        "held-out cells flagged": found["cells"]["false alarms"],
-        "measured": {
-            name: {to: one[key] for key, to in kept.items() if key in one} for name, one in found["sets"].items()
-        },
-    }
+    with holding(str(doubts), "doubt.json of python -m bloodcell.doubts", "make it again"):
+        return {
+            "held-out cells flagged": found["cells"]["false alarms"],
+            "measured": {
+                name: {to: one[key] for key, to in kept.items() if key in one} for name, one in found["sets"].items()
+            },
+        }
 
 
 def _about(run_dir: Path, trained: TrainedNet, held: HeldOut, by: str, doubts: Mapping[str, Any]) -> dict[str, Any]:

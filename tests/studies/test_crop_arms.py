@@ -323,6 +323,57 @@ def test_labels_that_all_arms_contradict_are_in_doubt(tmp_path: Path, monkeypatc
     assert Image.open("out/labels.jpg").size == (1500, 2025)
 
 
+def test_of_photographs_of_another_set_nobody_knows_whether_cells_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("cleanlab")
+    ours = predictions(0.9, seed=1)
+    theirs = replace(ours, photograph=np.char.add("slide", ours.photograph))
+    for name in ("one", "features"):
+        write_packed(tmp_path / f"{name}.csv.gz", theirs)
+    words = [f"{name}={tmp_path}/{name}.csv.gz" for name in ("one", "features")]
+    command(monkeypatch, *words, "--out", "out")
+    (row, _) = read_json(Path("out/crops.json"))["rows"]
+    assert (row["all"]["photographs"], row["whole"], row["cut"]) == (348, None, None)
+    monkeypatch.setattr(sys, "argv", ["crops", "labels", *words])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert "labels: expected photographs of the published set, got slide0 of another; give arms of" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("fold", None), ("fold", -1), ("folds", 10**30), ("fold_seed", "x"), ("fold_seed", True)]
+)
+def test_folds_and_seeds_of_a_run_are_numbers(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    key: str,
+    value: object,
+) -> None:
+    arm = runs_of(tmp_path / "arm", 0.9)
+    config = read_json(arm / "0-0" / ".hydra" / "config.yaml")
+    config["data"][key] = value
+    write_json(arm / "0-0" / ".hydra" / "config.yaml", config)
+    with pytest.raises(SystemExit, match="1"):
+        command(monkeypatch, f"arm={arm}", f"features={arm}")
+    assert f"arm/0-0: data.{key}: expected a whole number from 0 to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["/etc/passwd", "../elsewhere.csv.gz"])
+def test_a_list_of_results_leads_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    write_packed(tmp_path / "elsewhere.csv.gz", predictions(0.9, seed=1))
+    write_json(tmp_path / "curve" / "curve.json", {"points": [{"share": 1, "photographs": 2, "file": file}]})
+    monkeypatch.setattr(sys, "argv", ["crops", "curve", "--again", str(tmp_path / "curve")])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert "expected a file of that folder, got one elsewhere" in capsys.readouterr().err
+
+
 def test_the_cut_monocytes_are_seven() -> None:
     rows = [row for row in read_lineage().published.values() if not np.isnan(row.cell_x)]
     cut = [row for row in rows if not is_uncut(row)]

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,21 @@ def test_a_set_that_is_no_folder_is_one_line(
     with pytest.raises(SystemExit, match="1"):
         main()
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["doubts", "folds"],
+        ["explain", "--folds", "folds", "--out", "maps"],
+        ["export", "folds", "--to", "torch_export", "--out", "parity.json"],
+    ],
+)
+def test_a_folder_without_folds_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    Path("folds").mkdir()
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit, match="1"):
+        import_module(f"bloodcell.{words[0]}").main()
+    assert "folds: expected runs of protocol grouped, a fold each, got none; make sweep" in capsys.readouterr().err

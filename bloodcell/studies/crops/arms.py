@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bloodcell.common.errors import InputError
-from bloodcell.common.files import read_json, write_json, write_text
+from bloodcell.common.errors import InputError, holding
+from bloodcell.common.files import below, read_json, write_json, write_text
 from bloodcell.data.lineage_table import read_lineage
 from bloodcell.evidence.comparison import group_difference, group_permutation
 from bloodcell.evidence.intervals import Ints, recall_intervals
@@ -104,11 +104,13 @@ def write_again(folder: Path) -> None:
         folder: With ``crops.json``, whose ``arms`` names them in order.
     """
     known = read_json(folder / "crops.json")
-    names = known["arms"]
-    content = scored_arms({name: read_repeats(folder / f"{file_of(name)}.csv.gz") for name in names})
-    content["selection"] = known.get("selection")
+    with holding(str(folder / "crops.json"), "what crops arms writes", "give the folder of its results"):
+        arms = {name: read_repeats(below(folder, f"{file_of(name)}.csv.gz")) for name in known["arms"]}
+        content = scored_arms(arms)
+        content["selection"] = known.get("selection")
+        text = arms_table(content)
     write_json(folder / "crops.json", content)
-    write_text(folder / "crops.md", arms_table(content))
+    write_text(folder / "crops.md", text)
 
 
 def scored_arms(arms: Mapping[str, Repeats]) -> dict[str, Any]:
@@ -134,8 +136,9 @@ def arm_row(name: str, repeats: Repeats) -> dict[str, Any]:
     """Score an arm on all photographs, on those with a whole cell, and on those whose cell the frame cuts."""
     micrographs = read_lineage().micrographs
     numbers = next(iter(repeats.values())).photograph.tolist()
-    whole = np.array([is_uncut(micrographs[number]) for number in numbers])
-    known = np.array([not np.isnan(micrographs[number].cell_x) for number in numbers])
+    places = [micrographs.get(number) for number in numbers]  # none of photographs of another set
+    whole = np.array([place is not None and is_uncut(place) for place in places])
+    known = np.array([place is not None and not np.isnan(place.cell_x) for place in places])
     parts = {"all": np.ones(len(numbers), bool), "whole": known & whole, "cut": known & ~whole}
     tables = list(repeats.values())
     scored = {

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bloodcell.common.errors import InputError
-from bloodcell.common.files import read_json, write_json, write_text
+from bloodcell.common.errors import InputError, holding
+from bloodcell.common.files import below, read_json, write_json, write_text
 from bloodcell.evidence.pages import markdown_table
 from bloodcell.studies.crops.arm_tables import repeats_of, share_cell
 from bloodcell.studies.crops.arms import arm_row, common_and_apart, compared
@@ -33,7 +33,8 @@ def write_curve(folder: Path, out: Path) -> None:
     """
     by_share: dict[float, list[Run]] = defaultdict(list)
     for run in read_runs(folder):
-        by_share[float(run.config.get("data.train_share") or 1)].append(run)
+        with holding(f"{run.path}: data.train_share", "a share of the photographs", "give runs of sweep=curve"):
+            by_share[float(run.config.get("data.train_share") or 1)].append(run)
     if len(by_share) < 2:
         got = ", ".join(f"{share:g}" for share in by_share)
         fix = "make sweep SWEEP=curve ARGS=experiment=crops"
@@ -42,7 +43,8 @@ def write_curve(folder: Path, out: Path) -> None:
     for share, runs in sorted(by_share.items()):
         file = f"share_{share:g}.csv.gz"
         write_repeats(out / file, repeats_of_runs(f"{folder}, data.train_share={share:g}", runs))
-        learnt = float(np.mean([run.part("data")["images"]["train"] for run in runs]))
+        with holding(str(folder), "manifests with the number of images", "train what lacks it again"):
+            learnt = float(np.mean([run.part("data")["images"]["train"] for run in runs]))
         points.append({"share": share, "photographs": learnt, "file": file})
     manifests = {
         str(run.path.relative_to(folder)): portable(run.manifest) for runs in by_share.values() for run in runs
@@ -61,14 +63,15 @@ def write_curve_again(folder: Path) -> None:
     """
     from bloodcell.evidence.figures import save
 
-    names = ("share", "photographs", "file")
-    points = [{name: point[name] for name in names} for point in read_json(folder / "curve.json")["points"]]
-    tables = [read_repeats(folder / point["file"]) for point in points]
-    for point, repeats in zip(points, tables, strict=True):
-        point |= arm_row(f"{point['share']:g}", repeats)
-    for point, repeats in zip(points[:-1], tables[:-1], strict=True):
-        point["less_than_all"] = compared("all", tables[-1], f"{point['share']:g}", repeats)
-    classes = list(next(iter(tables[-1].values())).classes)
+    names, content = ("share", "photographs", "file"), read_json(folder / "curve.json")
+    with holding(str(folder / "curve.json"), "what crops curve writes", "give the folder of its results"):
+        points = [{name: point[name] for name in names} for point in content["points"]]
+        tables = [read_repeats(below(folder, point["file"])) for point in points]
+        for point, repeats in zip(points, tables, strict=True):
+            point |= arm_row(f"{point['share']:g}", repeats)
+        for point, repeats in zip(points[:-1], tables[:-1], strict=True):
+            point["less_than_all"] = compared("all", tables[-1], f"{point['share']:g}", repeats)
+        classes = list(next(iter(tables[-1].values())).classes)
     write_json(folder / "curve.json", {"classes": classes, "points": points})
     write_text(folder / "curve.md", curve_table(points, classes))
     save(curve_figure(points, classes), folder / "curve.png")

@@ -55,7 +55,7 @@ def label_doubts(arms: Mapping[str, Repeats]) -> dict[str, Any]:
         arms: Out-of-fold predictions of the same photographs, at least one arm.
 
     Raises:
-        InputError: If the arms are of other photographs, or cleanlab is not installed.
+        InputError: If the arms are of other photographs, or of another set, or cleanlab is not installed.
     """
     means = {name: average_of(list(repeats.values())) for name, repeats in arms.items()}
     first = next(iter(means.values()))
@@ -63,6 +63,10 @@ def label_doubts(arms: Mapping[str, Repeats]) -> dict[str, Any]:
         if table.file.tolist() != first.file.tolist() or table.correct.tolist() != first.correct.tolist():
             expected = f"the {len(first)} photographs of the first arm"
             raise InputError(name, expected=expected, got="others", fix="give arms of the same photographs")
+    unknown = sorted(set(first.photograph.tolist()) - read_lineage().micrographs.keys())
+    if unknown:
+        expected, got = "photographs of the published set", f"{unknown[0][:40] or 'images'} of another"
+        raise InputError("labels", expected=expected, got=got, fix="give arms of experiment=crops")
     doubts = np.array([doubtful(table) for table in means.values()])
     answers = np.array([table.predicted for table in means.values()])
     wrong = answers != first.correct

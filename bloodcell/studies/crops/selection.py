@@ -79,7 +79,7 @@ def choices_text(choices: Mapping[str, str]) -> str:
 
 def _by_place(folder: Path) -> dict[tuple[int, int, str], Run]:
     return {
-        (int(run.config["data.fold_seed"]), int(run.config["data.fold"]), str(run.config["seed"])): run
+        (run.number("data.fold_seed"), run.number("data.fold"), str(run.number("seed"))): run
         for run in read_runs(folder)
         if run.state == "ok"
     }

@@ -63,11 +63,9 @@ def run(folder: Path, out: Path) -> None:
         out: Folder for ``explain.json``, ``explain.md``, ``maps.jpg`` and ``manifest.json``.
 
     Raises:
-        InputError: If there are no such runs.
+        InputError: If there are no such runs, or one left out no photograph whose cell is marked.
     """
     runs = fold_runs(folder)
-    if not runs:
-        raise InputError(str(folder), expected="runs of protocol grouped", got="none", fix="check the path")
     found: dict[str, list[dict[str, Any]]] = {method: [] for method in METHODS}
     cells: list[Looked] = []
     shown: list[Shown] = []
@@ -77,6 +75,9 @@ def run(folder: Path, out: Path) -> None:
         for number, path in enumerate(runs):
             trained, data = opened_with_data(path)
             fold, layers = list(_cells(Predictor(trained), data)), weighted_layers(trained.net)
+            if not fold:
+                expected, fix = "photographs of the published set that were left out", "give runs of data=blood_cells"
+                raise InputError(str(path), expected=expected, got="none", fix=fix)
             pixels = torch.from_numpy(np.stack([cell.view for cell in fold])).permute(0, 3, 1, 2)
             images, probabilities = trained.images(pixels), trained.outputs(pixels)[0]
             answers = probabilities.argmax(axis=1)

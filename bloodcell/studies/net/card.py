@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import holding
 from bloodcell.common.files import read_json, write_text
 from bloodcell.evidence.pages import html_page, markdown_table
 
@@ -28,12 +28,8 @@ def card_text(path: Path) -> str:
         InputError: If the file is no card of a net.
     """
     content = read_json(path)
-    try:
+    with holding(str(path), "the JSON card of a published net", "give NAME.json of a net"):
         return "\n\n".join(_parts(path, content, content["about"])) + "\n"
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(
-            str(path), expected="the JSON card of a published net", got=repr(error)[:80], fix="give NAME.json of a net"
-        ) from error
 
 
 def _parts(path: Path, content: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]:

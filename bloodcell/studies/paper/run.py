@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import InputError, holding
 from bloodcell.common.files import read_csv, read_json, write_text
 from bloodcell.evidence.pages import html_page, markdown_table
 from bloodcell.studies.paper.argument import (
@@ -35,16 +35,11 @@ def write_report(results: Path, html: Path) -> None:
     from bloodcell.studies.ladder.run import write_table_and_figure
     from bloodcell.studies.net.section import draw_net_figures
 
-    try:
+    with holding(str(results), "results of this report", "put back the files as they were written"):
         draw_figures(results)
         draw_net_figures(results)
         write_table_and_figure(_read(results, "ladder/ladder.json"), results / "ladder")
         text = report_text(results)
-    except InputError:
-        raise
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        fix = "put back the files as they were written"
-        raise InputError(str(results), expected="results of this report", got=repr(error)[:80], fix=fix) from error
     write_text(results / "report.md", text)
     write_text(html, html_page(text, results, os.path.relpath(results, html.parent)))
 

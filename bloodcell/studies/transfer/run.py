@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from bloodcell.common.console import progress_bar
-from bloodcell.common.files import read_json, write_json, write_text
+from bloodcell.common.errors import holding
+from bloodcell.common.files import below, read_json, write_json, write_text
 from bloodcell.studies.ladder.trainings import check_same_overrides, run_sweep
 from bloodcell.studies.transfer.cutouts import CutSet, read_crops
 from bloodcell.studies.transfer.directions import Crossing, transfer_rows, transfer_table
@@ -130,13 +131,18 @@ def write_transfer(folder: Path) -> None:
     from bloodcell.studies.transfer.panels import transfer_figure
 
     content = read_json(folder / "transfer.json")
-    tested = [
-        Crossing(**{key: one[key] for key in Crossing._fields[:-1]}, predictions=read_predictions(folder / one["file"]))
-        for one in content["predictions"]
-    ]
-    order = {(row["source"], row["target"]): None for row in content["predictions"]}
-    ranked = sorted(tested, key=lambda one: list(order).index((one.source, one.target)))
-    content["rows"] = transfer_rows(ranked)
+    with holding(str(folder / "transfer.json"), "what make transfer writes", "give the folder of its results"):
+        tested = [
+            Crossing(
+                **{key: one[key] for key in Crossing._fields[:-1]},
+                predictions=read_predictions(below(folder, one["file"])),
+            )
+            for one in content["predictions"]
+        ]
+        order = {(row["source"], row["target"]): None for row in content["predictions"]}
+        ranked = sorted(tested, key=lambda one: list(order).index((one.source, one.target)))
+        content["rows"] = transfer_rows(ranked)
+        text = transfer_table(content)
     write_json(folder / "transfer.json", content)
-    write_text(folder / "transfer.md", transfer_table(content))
+    write_text(folder / "transfer.md", text)
     save(transfer_figure(content["rows"]), folder / "transfer.png")
