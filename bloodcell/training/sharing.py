@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import lightning as L
@@ -22,11 +23,14 @@ class ShareProcessor(Callback):
     At the end of every loop that torch shares out, a thread waits for the others. GNU's OpenMP library, which torch
     brings on Linux, lets it look 300,000 times (8 ms) before it sleeps. That is fastest on an idle machine. On a busy
     one, the threads that wait take the processors from the one that they wait for, and training all but stands still;
-    there it is best to look 100 times, which would cost an idle machine a tenth of its speed.
+    there it is best to look 100 times, which would cost an idle machine a tenth of its speed. And where a team has as
+    many threads as there are processors, each is kept on one of its own: the system knows nothing of teams, and often
+    puts two of them on one processor, where one waits for the other.
 
     The library reads its variables once, when it is loaded. But it looks 100 times only "if there are more OpenMP
     threads than available CPUs" (its manual, on GOMP_SPINCOUNT), and counts them as it goes. So while others are busy,
-    further threads of this process each keep a team that does nothing. The results are the same bits either way.
+    further threads of this process each keep a team that does nothing. The results are the same bits either way. What
+    the training thread starts meanwhile stays on its processor, as children do.
 
     Nothing is done where the user has chosen (``OMP_WAIT_POLICY``, ``GOMP_SPINCOUNT``), where there is one thread, and
     on macOS and Windows. Torch brings other OpenMP libraries there, of LLVM and Intel: by LLVM's source a thread
@@ -35,7 +39,7 @@ class ShareProcessor(Callback):
 
     def __init__(self) -> None:
         self.threads, self.processors = torch.get_num_threads(), _processors()
-        self.able = sys.platform == "linux" and self.threads > 1 and not waiting()
+        self.able = 1 < self.threads <= len(self.processors) and not waiting()
         self.teams: list[threading.Thread] = []
         self.over = threading.Event()
         self.looked, self.used = 0.0, (0.0, 0.0)
@@ -83,6 +87,8 @@ class ShareProcessor(Callback):
         crowded = (everyone - ours) / took + self.threads > len(self.processors) + NOISE
         self.seconds[crowded] += took
         self.wait(short=crowded)
+        if crowded and self.threads == len(self.processors):
+            self.bind()
 
     def wait(self, *, short: bool) -> None:
         """Start the threads that keep teams, or let them end."""
@@ -100,6 +106,15 @@ class ShareProcessor(Callback):
             for thread in self.teams:
                 thread.join()
             self.teams = []
+            for one in _threads():  # those too that were started by one that was bound
+                _keep_on(one, self.processors)
+
+    def bind(self) -> None:
+        """Give each thread of the team a processor of its own: this one, and those that have worked most."""
+        this = threading.get_native_id()
+        others = sorted(_threads() - {this}, key=_seconds_of, reverse=True)
+        for thread, processor in zip([this, *others], sorted(self.processors), strict=False):
+            _keep_on(thread, {processor})
 
 
 def used_by_others(seconds: float) -> tuple[float, int]:
@@ -118,6 +133,24 @@ def used_by_others(seconds: float) -> tuple[float, int]:
     time.sleep(seconds)
     everyone, ours = (now - then for now, then in zip(_used(processors), before, strict=True))
     return max(0.0, everyone - ours) / (time.monotonic() - begun), len(processors)
+
+
+def _threads() -> set[int]:
+    return {int(path.name) for path in Path("/proc/self/task").iterdir()}
+
+
+def _seconds_of(thread: int) -> float:
+    """Seconds of a processor that a thread of this process has used; 0 if it has ended."""
+    try:
+        words = Path(f"/proc/self/task/{thread}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2]
+    except OSError:
+        return 0.0
+    return sum(map(int, words.split()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def _keep_on(thread: int, processors: set[int]) -> None:
+    with suppress(OSError):  # it has ended
+        os.sched_setaffinity(thread, processors)
 
 
 def _keep_team(over: threading.Event) -> None:

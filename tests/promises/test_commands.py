@@ -30,7 +30,8 @@ ELSEWHERE = {
     "make reproduce EXP=quickstart": "tests/training/test_reproduce.py",
     'make train ARGS="data=blood_cells trainer=ddp': "tests/training/test_ddp.py",
 }
-SMALL = ["trainer=smoke", "data.image_size=[32,32]", "data.batch_size=8"]
+# One epoch, whatever an experiment asks for.
+SMALL = ["trainer=smoke", "trainer.max_epochs=1", "data.image_size=[32,32]", "data.batch_size=8"]
 SMEARS = "data.synthetic_per_class={train: 8, val: 4, test: 4}"
 
 

@@ -38,6 +38,7 @@ def test_threads_wait_asleep_if_others_need_the_processors(
     now = 100.0
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(sharing, "_processors", lambda: set(range(processors)))
+    monkeypatch.setattr(sharing, "_keep_on", lambda *_: None)
     monkeypatch.setattr(sharing, "_used", lambda _: (now * (others + 1.5), now * 1.5))
     monkeypatch.setattr(sharing, "time", SimpleNamespace(monotonic=lambda: now))
     shared = sharing.ShareProcessor()
@@ -53,6 +54,44 @@ def test_threads_wait_asleep_if_others_need_the_processors(
     shared.look()
     assert not shared.teams, "alone again"
     assert shared.crowded == (0.25 if crowded else 0)
+
+
+# Prints on how many processors each of the two busiest threads may be: alone, beside a busy process, and afterwards.
+PLACES = """
+import os, subprocess, sys, threading, time, torch
+from bloodcell.training import sharing
+values = torch.zeros(2**20)
+def work(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        values.add_(1)
+def places():
+    busiest = sorted(sharing._threads(), key=sharing._seconds_of)[-2:]
+    found = [os.sched_getaffinity(thread) for thread in busiest]
+    return len(found[0]), len(found[1]), len(found[0] | found[1])
+shared = sharing.ShareProcessor()
+shared.setup(None, None, "fit")
+work(0.5)
+alone = places()
+busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+work(1.5)
+shared.look()
+later = []
+thread = threading.Thread(target=lambda: later.append(threading.get_native_id()) or time.sleep(3))
+thread.start()
+beside = places()
+busy.kill()
+shared.teardown(None, None, "fit")
+print(*alone, *beside, *places(), len(os.sched_getaffinity(later[0])))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    sys.platform == "linux" and len(os.sched_getaffinity(0)) != 2, reason="a team of as many threads as processors"
+)
+def test_beside_a_busy_process_each_thread_has_a_processor_of_its_own() -> None:
+    assert python("-c", PLACES).split() == ["2", "2", "2", "1", "1", "2", "2", "2", "2", "2"]
 
 
 # Prints how often threads slept in 200 loops with a pause of 0.3 ms after each: as it is, beside a busy process as far
