@@ -18,7 +18,10 @@ from bloodcell.studies.audit.run import run_audit
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="audit")
 def audit(cfg: DictConfig) -> None:
     """Audit the data of a config; fail on a leak or a broken file."""
-    findings = run_audit(cfg, Path(HydraConfig.get().runtime.output_dir))
+    try:
+        findings = run_audit(cfg, Path(HydraConfig.get().runtime.output_dir))
+    except InputError as error:
+        fail(error)  # here, for Hydra would say a line of its own
     for one in findings:
         if one.level in ("leak", "broken"):
             wanted = "no group on two sides" if one.level == "leak" else "files that can be decoded"

@@ -40,8 +40,8 @@ def main() -> None:
         help="how long to wait for an answer (default: 10)",
     )
     words = parser.parse_args()
-    if not words.timeout > 0:
-        parser.error(f"--timeout: expected a positive number of seconds, got {words.timeout}")
+    if not 0 < words.timeout <= 86_400:
+        parser.error(f"--timeout: expected seconds, at most a day, got {words.timeout}")
     from bloodcell.config.command import run_command  # here, so that reading data does not need the commands
 
     try:

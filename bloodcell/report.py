@@ -20,10 +20,12 @@ def main() -> None:
     args = parser.parse_args()
 
     def command() -> None:
+        from bloodcell.common.files import check_file_place
         from bloodcell.prediction.predictor import SHIPPED
         from bloodcell.studies.net.card import write_card
         from bloodcell.studies.paper.run import write_report
 
+        check_file_place(args.html)
         card = args.html.with_name("card.html")
         write_card(args.card or SHIPPED.with_suffix(".json"), card)
         print(f"card:     {card}")

@@ -83,6 +83,10 @@ def reproduce_run(before: Path) -> None:
     overrides = read_kept_words(kept / "overrides.yaml")
     whole = with_todays_keys(cfg, still_composed(overrides))
     check_config(whole, kept / "config.yaml", ALL_PARTS)
+    strategy = whole.trainer.get("strategy", "auto")
+    if strategy not in ("auto", "ddp"):
+        where, fix = f"{kept / 'config.yaml'}: trainer.strategy", "train it again by its own command"
+        raise InputError(where, expected="auto or ddp", got=str(strategy)[:40], fix=fix)
     threads, precision = conditions(read_manifest(before), whole)
     if precision:
         whole.trainer.precision = precision

@@ -38,6 +38,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the proposals (default: 0)")
     parser.add_argument("--no-pruning", action="store_true", help="let every trial run to its end")
     given = parser.parse_intermixed_args()
+    for name, least in (("jobs", 1), ("seed", 0)):
+        if getattr(given, name) < least:
+            parser.error(f"--{name}: expected a whole number from {least}, got {getattr(given, name)}")
 
     def command() -> None:
         try:

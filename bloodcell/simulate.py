@@ -26,6 +26,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=1000, help="test sets for each cell of the grid (default: 1000)")
     parser.add_argument("--out", type=Path, default=Path("runs/coverage"), help="folder (default: runs/coverage)")
     args = parser.parse_args()
+    if args.draws < 2:
+        parser.error(f"--draws: expected a whole number from 2, got {args.draws}")
     run_command(lambda: run_coverage(args.draws, args.out))
 
 

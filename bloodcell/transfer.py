@@ -1,6 +1,7 @@
 """What a net of one laboratory is worth in another: ``python -m bloodcell.transfer [KEY=VALUE]``."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,6 +62,8 @@ def _run(args: argparse.Namespace) -> None:
     if args.again:
         write_transfer(args.again)
         return
+    if args.most is not None and args.most < 1:
+        raise InputError(f"--most {args.most}", expected="a whole number from 1", got=str(args.most), fix="correct it")
     seeds, widths = seeds_of(args.seeds), _widths(args.red_cell or [])
     crops = args.crops or args.out / "crops"
     if not args.crops:
@@ -72,7 +75,7 @@ def _widths(words: Sequence[str]) -> dict[str, float]:
     found = {}
     for word in words:
         name, _, width = word.partition("=")
-        if not width.replace(".", "", 1).isdigit() or not float(width):
+        if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]+)?", width) or not float(width):
             raise InputError(f"--red-cell {word}", expected="NAME=PIXELS, as pbc=69", got=word, fix="correct it")
         found[name] = float(width)
     return found

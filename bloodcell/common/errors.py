@@ -57,7 +57,7 @@ def holding(where: str, expected: str, fix: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
         raise InputError(where, expected=expected, got=repr(error)[:80], fix=fix) from error
 
 
@@ -107,6 +107,9 @@ def limit_of(error: BaseException) -> InputError | None:
         fix = "free some, or take smaller images (data.image_size) or fewer at once (data.batch_size)"
         said = str(error).split("\n", 1)[0][:150] or type(error).__name__
         return InputError("this machine", expected="more memory", got=said, fix=fix)
+    if isinstance(error, RecursionError):
+        expected, fix = "at most some hundred folders or values within each other", "move what is deep elsewhere"
+        return InputError("what was given", expected=expected, got="more", fix=fix)
     if isinstance(error, OSError) and number in NO_PLACE:
         where = str(error.filename or "this machine")
         got = error.strerror or type(error).__name__

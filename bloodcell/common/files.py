@@ -24,6 +24,7 @@ JSON_BYTES, YAML_BYTES, CSV_BYTES = 4_000_000, 1_000_000, 64_000_000
 YAML_NODES, YAML_DEPTH, YAML_LETTERS = 20_000, 32, 20_000
 # What a spreadsheet takes for the start of a formula, or looks behind.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+MOST_LISTED = 1_000  # tables of predictions in a folder of results
 HALF = "halfdone"  # how the name of a file ends that is being written
 # libyaml where PyYAML was built with it: ten times as fast. A safe loader, both of them.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -39,9 +40,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Yields:
         A file that is open for writing bytes. If the block raises, nothing is left of it.
     """
-    if path.is_dir():
-        fix = "move the folder elsewhere"
-        raise InputError(str(path), expected="a place for a file", got="a folder", fix=fix)
+    check_file_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, beside = _beside(path)
     try:
@@ -54,6 +53,17 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
     finally:
         os.close(handle)  # not before: it holds the name
+
+
+def check_file_place(path: Path) -> None:
+    """Stop if a file cannot be put at a path without harm: a device that is replaced is gone for everybody.
+
+    Raises:
+        InputError: If there is a folder, a device or a pipe.
+    """
+    if path.exists() and not path.is_file():
+        got = "a folder" if path.is_dir() else "a device or a pipe"
+        raise InputError(str(path), expected="a place for a file", got=got, fix="give another place")
 
 
 def _beside(path: Path) -> tuple[int, Path]:
@@ -101,7 +111,7 @@ def held(handle: int, path: Path) -> bool:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # names of files need not be UTF-8
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -121,6 +131,17 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def listed(entries: Any, most: int = MOST_LISTED) -> list[Any]:
+    """Give back a list from a file of anybody's, each entry of which costs a second.
+
+    Raises:
+        ValueError: If it is none, or longer than any that is written here.
+    """
+    if not isinstance(entries, list) or not 0 < len(entries) <= most:
+        raise ValueError(f"a list of {len(entries) if isinstance(entries, list) else 'another kind'}")
+    return entries
 
 
 def below(folder: Path, name: str) -> Path:

@@ -25,6 +25,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 # A photograph of a large camera. Pillow keeps 4 bytes a pixel, and conversions and resizing as much again several
 # times: about 1 GB for one such picture.
 MAX_PIXELS = 64_000_000
+# Of its longer side: a resize keeps numbers for every pixel of a side.
+MAX_SIDE = 32_000
 # Of a file: four channels of 16 bits for each of them.
 MAX_BYTES = 8 * MAX_PIXELS
 # Pictures that are decoded at the same time, over all threads, have together no more pixels than the largest one
@@ -111,6 +113,8 @@ def decoded(file: BinaryIO) -> Iterator[tuple[Image.Image, str]]:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise ValueError(f"{width:,}x{height:,} pixels, of which at most {MAX_PIXELS:,} are read")
+        if max(width, height) > MAX_SIDE:
+            raise ValueError(f"{width:,}x{height:,} pixels, of which a side has at most {MAX_SIDE:,}")
         # A JPEG of several pictures (MPO) has the others for other screens; its first is the picture.
         if image.format != "MPO" and getattr(image, "is_animated", False):
             raise ValueError("a picture of several pages")

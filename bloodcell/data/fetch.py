@@ -192,7 +192,7 @@ def _extract(archive: Path, into: Path) -> Path:
             into.mkdir()
             for member in progress.track(members, description="extracting"):
                 opened.extract(member, into)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, UnicodeDecodeError) as error:
         raise InputError(
             str(archive),
             expected="a complete .zip archive, and room to extract it",

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -14,15 +15,14 @@ from PIL import Image
 
 from bloodcell.common.files import replacing
 from bloodcell.evidence.calibration import ReliabilityBin, reliability
+from bloodcell.evidence.intervals import Floats, Ints, Strings
 
 TRAIN_COLOUR, VAL_COLOUR = "#8a5a9e", "#d1495b"
 # Up to so many classes a confusion matrix has its numbers, and names so many of them on each side.
 MANY, NAMES = 24, 50
+matplotlib.rcParams["text.parse_math"] = False  # names with dollars are names: they come from anybody's files
 # So many classes have a curve of precision and recall, of these styles: colours alone do not tell them apart for all.
 CURVES, STYLES = 10, ("-", "--", "-.", ":")
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Strings = npt.NDArray[np.str_]
 
 
 def render(figure: Figure) -> npt.NDArray[np.uint8]:
@@ -44,7 +44,7 @@ def save(figure: Figure, path: Path) -> npt.NDArray[np.uint8]:
         Its pixels, as of ``render``.
     """
     pixels = render(figure)
-    if path.suffix == ".png" and path.is_file() and np.array_equal(np.asarray(Image.open(path)), pixels):
+    if path.suffix == ".png" and path.is_file() and _shows(path, pixels):
         return pixels
     with replacing(path) as file:
         if path.suffix == ".pdf":
@@ -52,6 +52,15 @@ def save(figure: Figure, path: Path) -> npt.NDArray[np.uint8]:
         else:
             Image.fromarray(pixels).save(file, "JPEG" if path.suffix == ".jpg" else "PNG")
     return pixels
+
+
+def _shows(path: Path, pixels: npt.NDArray[np.uint8]) -> bool:
+    """Whether a file, which may be anybody's, is a PNG of these pixels."""
+    try:
+        image = Image.open(path, formats=("PNG",))  # its size is known before it is decoded
+        return image.size == pixels.shape[1::-1] and np.array_equal(np.asarray(image), pixels)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def confusion_matrix(confusion: Ints, classes: Sequence[str], title: str) -> Figure:
@@ -336,6 +345,5 @@ def _figure(
     if margins is None:
         return figure, figure.subplots()
     left, bottom, right, top = margins
-    return figure, figure.add_axes(
-        (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
-    )
+    shares = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
+    return figure, figure.add_axes(shares)

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -33,7 +34,9 @@ def read_checkpoint(path: Path, key: str) -> dict[str, Any]:
         raise InputError(key, expected="a checkpoint file", got="no such file", fix="check the path")
     try:
         _check_packing(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of kinds that are refused
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # it may raise anything on a file that was damaged
         reason = f"{type(error).__name__}: {error}".split("\n", 1)[0][:120]
         raise InputError(
@@ -48,6 +51,10 @@ def read_checkpoint(path: Path, key: str) -> dict[str, Any]:
     if wrong is not None:
         raise InputError(key, expected="a checkpoint of a run or a state dict", got=wrong, fix="get the file again")
     return content
+
+
+# Of numbers that a checkpoint may hold.
+KINDS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool)
 
 
 def _check_packing(path: Path) -> None:
@@ -97,7 +104,7 @@ def _tensors(node: Any) -> Iterator[torch.Tensor]:
 
 def _is_whole(one: torch.Tensor) -> bool:
     """Whether every value of a tensor has its own place in the file: a few bytes can say that they are a terabyte."""
-    if one.layout != torch.strided or one.device.type != "cpu":
+    if one.layout != torch.strided or one.device.type != "cpu" or one.is_nested or one.dtype not in KINDS:
         return False
     return one.numel() * one.element_size() <= one.untyped_storage().nbytes()
 

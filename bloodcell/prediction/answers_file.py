@@ -1,15 +1,19 @@
 """``predictions.csv`` of new pictures: written while the answers come, whole or not at all, and gone on with."""
 
 import csv
+import hmac
 import io
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from bloodcell.common.env import cache_dir
 from bloodcell.common.errors import InputError, printable
-from bloodcell.common.files import as_found, held, quoted_cell
+from bloodcell.common.files import as_found, check_file_place, held, quoted_cell, write_bytes
 from bloodcell.prediction.inputs import Picture
 from bloodcell.prediction.predictor import CellAnswer
 
@@ -29,6 +33,9 @@ def line_of(cell: CellAnswer, classes: Sequence[str]) -> list[str]:
     return [_safe(text) for text in texts]
 
 
+KEY_BYTES = 32
+
+
 class AnswersFile:
     """Rows on disk beside their place, until all are there.
 
@@ -44,8 +51,9 @@ class AnswersFile:
     file: BinaryIO
 
     def __init__(self, path: Path, classes: Sequence[str], by: str) -> None:
+        check_file_place(path)
         self.path, self.classes = path, tuple(classes)
-        self.part = path.with_name(f".{path.name}.{by}.part")
+        self.part = path.with_name(f".{path.name}.{_tag(path, by)}.part")
 
     def __enter__(self) -> "AnswersFile":
         """Take up what is there.
@@ -53,8 +61,6 @@ class AnswersFile:
         Raises:
             InputError: If another process is at the same table.
         """
-        if self.path.is_dir():
-            raise InputError(str(self.path), expected="a place for a file", got="a folder", fix="give another --out")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
         self.file = os.fdopen(os.open(self.part, flags, 0o644), "ab")
@@ -101,14 +107,32 @@ class AnswersFile:
             if file.readline() != _encoded([header(self.classes)]):
                 return 0, pictures
             end = file.tell()
-            for name, stop in _ends(file):
-                picture = next(pictures, None)
-                if picture is None:
-                    return end, iter(())
-                if _safe(picture.name) != name:
-                    return end, chain([picture], pictures)
-                end = stop
+            with suppress(csv.Error, UnicodeDecodeError, LookupError):  # a damaged line ends what is known
+                for name, stop in _ends(file):
+                    picture = next(pictures, None)
+                    if picture is None:
+                        return end, iter(())
+                    if _safe(picture.name) != name:
+                        return end, chain([picture], pictures)
+                    end = stop
         return end, pictures
+
+
+def _tag(path: Path, by: str) -> str:
+    """A name that only this user's commands know: a part in anybody's folder is not taken for answers."""
+    return hmac.new(_key(), f"{path.absolute()} {by}".encode("utf-8", "surrogateescape"), "sha256").hexdigest()[:32]
+
+
+def _key() -> bytes:
+    """A number of this user's own, kept in the cache; another one each time where there is no place for it."""
+    path = cache_dir() / "parts.key"
+    with suppress(OSError):
+        if path.stat().st_size == KEY_BYTES:
+            return path.read_bytes()
+    key = secrets.token_bytes(KEY_BYTES)
+    with suppress(OSError, InputError):
+        write_bytes(path, key)
+    return key
 
 
 def table_rows(path: Path) -> Iterator[dict[str, str]]:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from scipy.stats import spearmanr
 
 from bloodcell.common.console import progress_bar
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import InputError, printable
 from bloodcell.common.files import replacing, write_csv, write_json
 from bloodcell.data.crops.finder import find_cells
 from bloodcell.data.micrographs import Pixels
@@ -172,5 +172,5 @@ def _means(numbers: Floats) -> dict[str, float | int]:
 
 
 def _text(value: object) -> str:
-    text = "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+    text = "" if value is None else f"{value:.4f}" if isinstance(value, float) else printable(str(value))
     return f"'{text}" if text[:1] in ("=", "+", "@") else text

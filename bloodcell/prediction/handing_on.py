@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import write_json
+from bloodcell.common.files import check_file_place, write_bytes, write_json
 from bloodcell.data.decode import open_picture
 from bloodcell.data.micrographs import Pixels
 from bloodcell.prediction.graph import Parity, check_parity, compare_graph, opened_graph, write_graph
@@ -45,14 +45,14 @@ def export_graph(source: Path, to: str, check: Sequence[str], out: Path) -> Pari
         check_words(check)
     elif source.suffix == SUFFIX:
         raise InputError("--check", expected="pictures to compare the file on", got="none", fix="give --check IMAGES")
+    check_file_place(out)
     trained = open_net(source)
-    write_graph(trained, to, out)
-    try:
-        parity = compare_graph(Predictor(trained), opened_graph(out), _named(check) if check else _tested(source))
+    with tempfile.TemporaryDirectory() as place:
+        graph = Path(place) / out.name
+        write_graph(trained, to, graph)
+        parity = compare_graph(Predictor(trained), opened_graph(graph), _named(check) if check else _tested(source))
         check_parity(parity, out)
-    except InputError:
-        out.unlink(missing_ok=True)
-        raise
+        write_bytes(out, graph.read_bytes())
     return parity
 
 

@@ -16,6 +16,7 @@ from bloodcell.common.errors import InputError
 from bloodcell.data.decode import MAX_BYTES, SUFFIXES, decoded, opened_file, reason
 
 STDIN = "-"
+MOST_LETTERS = 4096  # of a name, as systems have it
 
 
 class Picture(NamedTuple):
@@ -55,6 +56,8 @@ def find_pictures(words: Sequence[str]) -> Iterator[Picture]:
         The pictures, as they are found; one that comes twice in a row, once.
     """
     before = None
+    if STDIN in words and isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # names of files need not be UTF-8
     for word in words:
         lines = (line.rstrip("\r\n") for line in sys.stdin if line.strip())
         for one in lines if word == STDIN else [word]:
@@ -90,6 +93,9 @@ def picture_named(name: str) -> Picture:
 
 
 def _of_word(word: str) -> Iterator[Picture]:
+    if len(word) > MOST_LETTERS:
+        yield Picture(word[:100], partial(_refuse, f"a name of {len(word):,} letters"))
+        return
     if os.path.lexists(word) or not glob.has_magic(word):
         yield from _of_path(Path(word))
         return
@@ -131,7 +137,7 @@ def _below(folder: Path) -> Iterator[Picture]:
 def _in_zip(path: Path) -> Iterator[Picture]:
     try:
         archive = zipfile.ZipFile(path)  # closed with the last of its pictures, which may be read much later
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, OSError, NotImplementedError, UnicodeDecodeError) as error:
         yield Picture(path.as_posix(), partial(_refuse, str(error)))
         return
     for info in sorted(archive.infolist(), key=lambda one: one.filename):

@@ -84,6 +84,7 @@ def _place(axes: Axes, names: Sequence[str]) -> list[float]:
         return places
     if min(places) > 0 and max(places) >= 10 * min(places):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.margins(x=0.12)
     else:
         axes.margins(x=0.15)

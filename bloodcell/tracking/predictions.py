@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import as_found, write_bytes, write_csv
+from bloodcell.common.files import as_found, below, write_bytes, write_csv
 from bloodcell.evidence.intervals import Floats, Ints, Strings
 
 FILE = "predictions.csv"
@@ -135,7 +135,7 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         InputError: If there is no such file, or it is not what ``write_predictions`` writes.
     """
-    file = path / FILE if path.is_dir() else path
+    file = below(path, FILE) if path.is_dir() else path
     return read_as(file, parsed_table, ",".join(COLUMNS))
 
 

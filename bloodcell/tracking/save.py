@@ -1,13 +1,13 @@
 """Runs as evidence to commit (``--save OUT``)."""
 
-import shutil
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bloodcell.common.files import write_json, write_text
+from bloodcell.common.errors import InputError
+from bloodcell.common.files import CSV_BYTES, below, write_bytes, write_json, write_text
 from bloodcell.evidence.pages import markdown_table
 from bloodcell.tracking.predictions import FILE, read_predictions, write_packed
 from bloodcell.tracking.reader import Run
@@ -52,16 +52,17 @@ def save_evidence(runs: Sequence[Run], out: Path) -> None:
         runs: At least one.
         out: Folder to write into; made if missing.
     """
+    if (out / "status.json").exists():
+        raise InputError(str(out), expected="a folder for evidence", got="a run", fix="give another place")
     if len(runs) == 1:
         run = runs[0]
         write_json(out / "metrics.json", run.record)
         write_json(out / "manifest.json", portable(run.manifest))
-        shutil.copyfile(run.path / "metrics.csv", out / "metrics.csv")
+        _copy(run.path, "metrics.csv", out)
         if (run.path / FILE).is_file():
             write_packed(out / f"{FILE}.gz", read_predictions(run.path))
         for name in ("confusion_matrix", "loss", "accuracy"):
-            if (run.path / "figures" / f"{name}.png").is_file():
-                shutil.copyfile(run.path / "figures" / f"{name}.png", out / f"{name}.png")
+            _copy(run.path, f"figures/{name}.png", out)
         return
     header, rows = evidence_table(runs)
     said = "An empty setting is the experiment's own; a metric of several seeds is mean (lowest to highest).\n\n"
@@ -70,6 +71,17 @@ def save_evidence(runs: Sequence[Run], out: Path) -> None:
     for number, run in enumerate(runs):
         if (run.path / FILE).is_file():
             write_packed(out / "predictions" / f"{number:02d}.csv.gz", read_predictions(run.path))
+
+
+def _copy(run_dir: Path, name: str, out: Path) -> None:
+    """Copy a file of a run, which may be anybody's, if it is there; no link leads out of the run."""
+    path = below(run_dir, name)
+    if not path.is_file():
+        return
+    if path.stat().st_size > CSV_BYTES:
+        got = f"{path.stat().st_size:,} bytes"
+        raise InputError(str(path), expected=f"at most {CSV_BYTES:,} bytes", got=got, fix="remove the file")
+    write_bytes(out / path.name, path.read_bytes())
 
 
 def evidence_of(run: Run) -> dict[str, Any]:

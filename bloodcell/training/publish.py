@@ -203,28 +203,29 @@ def _measured(doubts: Path, folds: Path | None) -> dict[str, Any]:
 
 def _about(run_dir: Path, trained: TrainedNet, held: HeldOut, by: str, doubts: Mapping[str, Any]) -> dict[str, Any]:
     record = read_json(run_dir / "manifest.json")
-    data = record.get("data", {})
-    kept = ("source", "fingerprint", "protocol", "images", "training_images")
-    return {
-        "made": now(),
-        "commit": manifest({}, {})["git"]["commit"],
-        "run": {
-            "started": record.get("started"),
-            "commit": record.get("git", {}).get("commit"),
-            "seeds": record.get("seeds"),
-        },
-        "versions": record.get("versions"),
-        "data": {key: data[key] for key in kept if key in data},
-        "held_out": {
-            "by": by,
-            "cells": len(held.labels),
-            "groups": len(np.unique(held.groups[held.groups != ""])) or None,
-        },
-        "metrics": _metrics(held, trained.card.classes),
-        "doubt": {"false_alarms": FALSE_ALARMS, "sets": LEVEL, **doubts},
-        "for": USE,
-        "not_for": list(NOT_FOR),
-    }
+    with holding(str(run_dir / "manifest.json"), "a manifest of a training", "train the run again"):
+        data = record.get("data", {})
+        kept = ("source", "fingerprint", "protocol", "images", "training_images")
+        return {
+            "made": now(),
+            "commit": manifest({}, {})["git"]["commit"],
+            "run": {
+                "started": record.get("started"),
+                "commit": record.get("git", {}).get("commit"),
+                "seeds": record.get("seeds"),
+            },
+            "versions": record.get("versions"),
+            "data": {key: data[key] for key in kept if key in data},
+            "held_out": {
+                "by": by,
+                "cells": len(held.labels),
+                "groups": len(np.unique(held.groups[held.groups != ""])) or None,
+            },
+            "metrics": _metrics(held, trained.card.classes),
+            "doubt": {"false_alarms": FALSE_ALARMS, "sets": LEVEL, **doubts},
+            "for": USE,
+            "not_for": list(NOT_FOR),
+        }
 
 
 def _metrics(held: HeldOut, classes: Sequence[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from bloodcell.common.errors import UNPRINTABLE, InputError, Rule, is_number, is_whole
+from bloodcell.common.errors import UNPRINTABLE, InputError, Rule, holding, is_number, is_whole, limit_of
 from bloodcell.common.files import JSON_BYTES, replacing, write_json
 from bloodcell.config.instantiate import build
 from bloodcell.data.seen import Seen, remembered
@@ -24,6 +24,7 @@ SUFFIX = ".safetensors"
 # Of a file from elsewhere. The net that comes with the package has less than a hundredth of it.
 MOST_BYTES = 1_000_000_000
 MOST_CLASSES, MOST_SIDE, MOST_ARGUMENTS, MOST_POINTS = 1000, 2048, 64, 100_000
+MOST_LETTERS = 2**26  # of the names of learnt pictures, each as long as the longest
 # Nets that a card may name: functions that build modules out of plain numbers.
 _NETS = re.compile(r"(bloodcell\.model\.nets|torchvision\.models)\.[a-z]\w*")
 
@@ -49,7 +50,8 @@ def write_published(path: Path, trained: TrainedNet) -> None:
             "known.labels": torch.from_numpy(known.labels.astype(np.int16)),
         }
     content = _content(trained)
-    text = json.dumps(content, allow_nan=False)
+    with holding(str(path), "a card of texts and finite numbers", "train the run again, or leave --doubts out"):
+        text = json.dumps(content, allow_nan=False)
     with replacing(path) as file:
         file.write(save(tensors, metadata={"card": text}))
     write_json(path.with_suffix(".json"), content)
@@ -94,7 +96,21 @@ def read_published(path: Path) -> TrainedNet:
             raise
         raise _refused(path, "a net written by python -m bloodcell.export", str(error)) from error
     net = _net(card, {name[4:]: value for name, value in tensors.items() if name.startswith("net.")}, path)
-    return TrainedNet(net, card, _seen(tensors, path), _known(tensors, doubt, card, path), str(path))
+    trained = TrainedNet(net, card, _seen(tensors, path), _known(tensors, doubt, card, path), str(path))
+    _check_fit(trained, path)
+    return trained
+
+
+def _check_fit(trained: TrainedNet, path: Path) -> None:
+    """Stop if the net takes no pictures of the size that its card names, or learnt cells have other numbers."""
+    try:
+        features = trained.outputs(torch.zeros(1, 3, *trained.card.preparation.image_size, dtype=torch.uint8))[1]
+    except RuntimeError as error:
+        if (limit := limit_of(error)) is not None:
+            raise limit from error
+        raise _refused(path, "a net that takes pictures of its image_size", str(error).split("\n", 1)[0]) from error
+    if trained.learnt is not None and trained.learnt.points.shape[1] != features.shape[1]:
+        raise _refused(path, f"learnt cells of {features.shape[1]} numbers", str(trained.learnt.points.shape[1]))
 
 
 def _card(content: Any, path: Path) -> Card:
@@ -210,13 +226,17 @@ def _known(tensors: Mapping[str, Tensor], doubt: Any, card: Card, path: Path) ->
         tensors.get(f"known.{name}", torch.zeros(0)) for name in ("points", "centre", "scale", "labels")
     )
     files = doubt.get("files") if isinstance(doubt, dict) else None
-    shapes = points.ndim == 2 and centre.shape == scale.shape == points.shape[1:]
-    named = isinstance(files, list) and len(files) == len(points) == len(labels) <= MOST_POINTS
-    whole = all(bool(one.isfinite().all()) for one in (points, centre, scale)) and bool((scale > 0).all())
+    kinds = {one.dtype for one in (points, centre, scale)} <= {torch.float16, torch.float32, torch.float64}
+    kinds = kinds and labels.dtype in (torch.int16, torch.int32, torch.int64) and labels.ndim == 1
+    shapes = kinds and points.ndim == 2 and centre.shape == scale.shape == points.shape[1:]
+    named = shapes and isinstance(files, list) and len(files) == len(points) == len(labels) <= MOST_POINTS
+    whole = shapes and all(bool(one.isfinite().all()) for one in (points, centre, scale)) and bool((scale > 0).all())
     fit = shapes and named and whole and all(isinstance(file, str) for file in files or [])
+    # NumPy gives every name the room of the longest one.
+    fit = fit and max(map(len, files or [""]), default=0) * len(points) <= MOST_LETTERS
     numbered = fit and bool(((labels >= 0) & (labels < len(card.classes))).all())
     neighbours, threshold = (doubt.get(key) if numbered else None for key in ("neighbours", "threshold"))
-    if not is_whole(neighbours, 1, len(points)) or not is_number(threshold, 1e-9):
+    if not numbered or not is_whole(neighbours, 1, len(points)) or not is_number(threshold, 1e-9):
         raise _refused(path, "learnt cells as points with names and classes, and a threshold", "something else")
     return LearntCells(
         points=points.to(torch.float64).numpy(),

@@ -143,6 +143,11 @@ def _of_trainer(trainer: DictConfig) -> Iterator[Rule]:
     yield "trainer.precision", trainer.precision, precision in trains, f"one of {', '.join(trains)}"
     for name, least in (("log_every_n_steps", 0), ("num_sanity_val_steps", -1), ("overfit_batches", 0)):
         yield rule(name, is_number(trainer.get(name), least), f"a number, {least} or more")
+    for name in ("detect_anomaly", "barebones", "benchmark", "inference_mode"):
+        yield rule(name, trainer.get(name) in (None, True, False), "true or false")
+    every = trainer.get("val_check_interval")
+    share = isinstance(every, float) and 0 < every <= 1
+    yield rule("val_check_interval", share or is_whole(every, 1), "a number of batches, or a share as 0.5")
     for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
         yield rule(name, is_whole(trainer.get(name), 1), "a positive whole number")
     for stage in ("train", "val", "test"):

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bloodcell.common.errors import InputError, holding
-from bloodcell.common.files import below, read_json, write_json, write_text
+from bloodcell.common.errors import InputError, holding, printable
+from bloodcell.common.files import below, listed, read_json, write_json, write_text
 from bloodcell.data.lineage_table import read_lineage
 from bloodcell.evidence.comparison import group_difference, group_permutation
 from bloodcell.evidence.intervals import Ints, recall_intervals
@@ -31,6 +31,7 @@ from bloodcell.tracking.save import portable
 
 NORMAL = 1.96  # half of a 95 % interval, in standard deviations
 FEATURES, CHOSEN = "features", "chosen"
+MOST_ARMS = 50
 
 
 def with_averages(arms: Mapping[str, Repeats], ensembles: Sequence[str], averages: Sequence[str]) -> dict[str, Repeats]:
@@ -105,12 +106,14 @@ def write_again(folder: Path) -> None:
     """
     known = read_json(folder / "crops.json")
     with holding(str(folder / "crops.json"), "what crops arms writes", "give the folder of its results"):
-        arms = {name: read_repeats(below(folder, f"{file_of(name)}.csv.gz")) for name in known["arms"]}
+        names = [printable(name) for name in dict.fromkeys(listed(known["arms"], MOST_ARMS))]
+        names = [printable(name) for name in dict.fromkeys(listed(known["arms"], MOST_ARMS))]
+        arms = {name: read_repeats(below(folder, f"{file_of(name)}.csv.gz")) for name in names}
         content = scored_arms(arms)
         content["selection"] = known.get("selection")
         text = arms_table(content)
-    write_json(folder / "crops.json", content)
-    write_text(folder / "crops.md", text)
+        write_json(folder / "crops.json", content)
+        write_text(folder / "crops.md", text)
 
 
 def scored_arms(arms: Mapping[str, Repeats]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bloodcell.common.errors import InputError, holding
-from bloodcell.common.files import below, read_json, write_json, write_text
+from bloodcell.common.files import below, listed, read_json, write_json, write_text
 from bloodcell.evidence.pages import markdown_table
 from bloodcell.studies.crops.arm_tables import repeats_of, share_cell
 from bloodcell.studies.crops.arms import arm_row, common_and_apart, compared
@@ -19,6 +19,8 @@ from bloodcell.tracking.save import portable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+MOST_SHARES = 50  # points of a curve
 
 
 def write_curve(folder: Path, out: Path) -> None:
@@ -65,16 +67,16 @@ def write_curve_again(folder: Path) -> None:
 
     names, content = ("share", "photographs", "file"), read_json(folder / "curve.json")
     with holding(str(folder / "curve.json"), "what crops curve writes", "give the folder of its results"):
-        points = [{name: point[name] for name in names} for point in content["points"]]
+        points = [{name: point[name] for name in names} for point in listed(content["points"], MOST_SHARES)]
         tables = [read_repeats(below(folder, point["file"])) for point in points]
         for point, repeats in zip(points, tables, strict=True):
             point |= arm_row(f"{point['share']:g}", repeats)
         for point, repeats in zip(points[:-1], tables[:-1], strict=True):
             point["less_than_all"] = compared("all", tables[-1], f"{point['share']:g}", repeats)
         classes = list(next(iter(tables[-1].values())).classes)
-    write_json(folder / "curve.json", {"classes": classes, "points": points})
-    write_text(folder / "curve.md", curve_table(points, classes))
-    save(curve_figure(points, classes), folder / "curve.png")
+        write_json(folder / "curve.json", {"classes": classes, "points": points})
+        write_text(folder / "curve.md", curve_table(points, classes))
+        save(curve_figure(points, classes), folder / "curve.png")
 
 
 def curve_table(points: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import InputError, printable
 from bloodcell.tracking.cross_validations import CrossValidation, Repeats, sorted_by_file
 from bloodcell.tracking.predictions import joined_folds, read_predictions
 from bloodcell.tracking.reader import Run, read_runs
@@ -74,6 +74,8 @@ def choices_text(choices: Mapping[str, str]) -> str:
     """Say how often each recipe was chosen, as ``lite in 10 of 15 folds, small in 5``."""
     counts = Counter(choices.values()).most_common()
     (first, often), *others = counts
+    first = printable(first)
+    others = [(printable(name), count) for name, count in others]
     return ", ".join([f"{first} in {often} of {len(choices)} folds", *(f"{name} in {count}" for name, count in others)])
 
 

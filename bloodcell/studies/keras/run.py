@@ -6,7 +6,7 @@ from typing import Any
 
 from bloodcell.common.console import progress_bar
 from bloodcell.common.errors import holding
-from bloodcell.common.files import below, read_json, write_json, write_text
+from bloodcell.common.files import below, listed, read_json, write_json, write_text
 from bloodcell.evidence.pages import markdown_table
 from bloodcell.studies.ladder.rows import Tested, ladder_rows, ladder_table
 from bloodcell.tracking.predictions import FILE, read_predictions, write_packed
@@ -49,15 +49,15 @@ def write_keras(out: Path) -> None:
     content = read_json(out / "keras.json")
     tested = []
     with holding(str(out / "keras.json"), "what make keras writes", "give the folder of its results"):
-        for one in content["trainings"]:
+        for one in listed(content["trainings"]):
             name = _name(one["protocol"], one["fold"], one["seed"])
             table = read_predictions(below(out, f"predictions/{name}.csv.gz"))
             views = dict.fromkeys(table.view.tolist())
             tested += [Tested(NET, one["protocol"], one["seed"], view, table.of_view(view)) for view in views]
         rows = ladder_rows(tested)
         text = f"{ladder_table(rows)}\n{_trains(content['trainings'])}\n"
-    write_json(out / "keras.json", {**content, "rows": rows})
-    write_text(out / "keras.md", text)
+        write_json(out / "keras.json", {**content, "rows": rows})
+        write_text(out / "keras.md", text)
 
 
 def _name(protocol: str, fold: int, seed: int) -> str:

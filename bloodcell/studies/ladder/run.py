@@ -6,7 +6,7 @@ from typing import Any
 
 from bloodcell.common.console import progress_bar
 from bloodcell.common.errors import holding
-from bloodcell.common.files import below, read_json, write_json, write_text
+from bloodcell.common.files import below, listed, read_json, write_json, write_text
 from bloodcell.studies.ladder.controls import neighbour_tests
 from bloodcell.studies.ladder.order import order_effect, order_text, rows_by_number
 from bloodcell.studies.ladder.rows import RUNG_NAMES, Tested, drop, drop_table, ladder_rows, ladder_table, read_tested
@@ -88,7 +88,7 @@ def write_ladder(folder: Path) -> None:
     content = read_json(folder / "ladder.json")
     tested = []
     with holding(str(folder / "ladder.json"), "what make ladder writes", "give the folder of its results"):
-        for one in content["predictions"]:
+        for one in listed(content["predictions"]):
             table = read_predictions(below(folder, one["file"]))
             views = dict.fromkeys(table.view.tolist())
             tested += [Tested(one["model"], one["rung"], one["seed"], view, table.of_view(view)) for view in views]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_json, write_json
+from bloodcell.config.compose import quoted
 from bloodcell.tracking.reader import Run, find_runs, read_run
 from bloodcell.tracking.status import DONE, read_status
 
@@ -146,7 +147,7 @@ def run_sweep(sweep: AnySweep, common: Sequence[str], out: Path, seen: Callable[
     """
     place = out / sweep.name
     if _done(place) < sweep.jobs:
-        words = [*sweep.fixed, *common, *sweep.grid, f"hydra.sweep.dir={place}"]
+        words = [*sweep.fixed, *common, *sweep.grid, f"hydra.sweep.dir={quoted(place)}"]
         with (out / f"{sweep.name}.log").open("w", encoding="utf-8") as log:
             command = [sys.executable, "-m", "bloodcell.train", "-m", *words]
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)

@@ -29,6 +29,8 @@ def card_text(path: Path) -> str:
     """
     content = read_json(path)
     with holding(str(path), "the JSON card of a published net", "give NAME.json of a net"):
+        if not isinstance(content["about"]["not_for"], list):
+            raise TypeError("not_for is no list")
         return "\n\n".join(_parts(path, content, content["about"])) + "\n"
 
 

@@ -1,22 +1,21 @@
 """Crops of all sets at one scale, on disk, with a table: what the nets of this study learn from and are tested on."""
 
-import csv
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from bloodcell.common.console import progress_bar
-from bloodcell.common.errors import InputError
-from bloodcell.common.files import read_json, replacing, write_csv, write_json
+from bloodcell.common.errors import InputError, holding, printable
+from bloodcell.common.files import read_csv, read_json, replacing, write_csv, write_json
 from bloodcell.data.micrographs import Pixels
 from bloodcell.evidence.intervals import Ints, Strings
 from bloodcell.studies.transfer.scale import red_cell_width
-from bloodcell.studies.transfer.sets import FoundSet
+from bloodcell.studies.transfer.sets import FoundSet, check_name
 from bloodcell.studies.transfer.stain import COLOURS
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def read_crops(folder: Path) -> list[CutSet]:
         InputError: If that is not two sets or more of the same classes.
     """
     names = sorted(path.stem for path in folder.glob("*.json"))
-    sets = [_read(folder, name) for name in names]
+    sets = [_read(folder, check_name(name)) for name in names]
     if len(sets) < 2 or len({one.classes for one in sets}) > 1:
         raise InputError(
             str(folder),
@@ -107,14 +106,18 @@ def read_crops(folder: Path) -> list[CutSet]:
 
 
 def _read(folder: Path, name: str) -> CutSet:
-    about = read_json(folder / f"{name}.json")
-    with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    crop, source, photograph, kind, group, fold = (np.array([row[key] for row in rows]) for key in HEADER)
-    classes = tuple(about["classes"])
-    label = np.array([classes.index(one) for one in kind], dtype=np.int64)
-    columns = (crop, source, photograph, label, group, fold.astype(np.int64))
-    return CutSet(name, classes, *columns, about["of"], about["red_cell"], about["said"])
+    about, rows = read_json(folder / f"{name}.json"), read_csv(folder / f"{name}.csv")
+    if not rows:
+        raise InputError(str(folder / f"{name}.csv"), expected="cells", got="none", fix="cut the set again")
+    with holding(str(folder / f"{name}.csv"), "what make transfer has cut out", "cut the set again"):
+        crop, source, photograph, kind, group, fold = (np.array([row[key] for row in rows]) for key in HEADER)
+        classes = tuple(str(one) for one in about["classes"])
+        label = np.array([classes.index(one) for one in kind], dtype=np.int64)
+        columns = (crop, source, photograph, label, group, fold.astype(np.int64))
+        if any(PurePosixPath(one).is_absolute() or ".." in PurePosixPath(one).parts for one in crop.tolist()):
+            raise ValueError("a crop that lies elsewhere")
+        said = printable(str(about["said"]))
+        return CutSet(name, classes, *columns, str(about["of"]), float(about["red_cell"]), said)
 
 
 def _lines(one: FoundSet) -> Iterator[list[str]]:

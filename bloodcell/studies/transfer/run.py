@@ -8,7 +8,7 @@ import numpy as np
 
 from bloodcell.common.console import progress_bar
 from bloodcell.common.errors import holding
-from bloodcell.common.files import below, read_json, write_json, write_text
+from bloodcell.common.files import below, listed, read_json, write_json, write_text
 from bloodcell.studies.ladder.trainings import check_same_overrides, run_sweep
 from bloodcell.studies.transfer.cutouts import CutSet, read_crops
 from bloodcell.studies.transfer.directions import Crossing, transfer_rows, transfer_table
@@ -137,12 +137,12 @@ def write_transfer(folder: Path) -> None:
                 **{key: one[key] for key in Crossing._fields[:-1]},
                 predictions=read_predictions(below(folder, one["file"])),
             )
-            for one in content["predictions"]
+            for one in listed(content["predictions"])
         ]
         order = {(row["source"], row["target"]): None for row in content["predictions"]}
         ranked = sorted(tested, key=lambda one: list(order).index((one.source, one.target)))
         content["rows"] = transfer_rows(ranked)
-        text = transfer_table(content)
-    write_json(folder / "transfer.json", content)
-    write_text(folder / "transfer.md", text)
-    save(transfer_figure(content["rows"]), folder / "transfer.png")
+        text, figure = transfer_table(content), transfer_figure(content["rows"])
+        write_json(folder / "transfer.json", content)
+        write_text(folder / "transfer.md", text)
+        save(figure, folder / "transfer.png")

@@ -1,5 +1,6 @@
 """The sets: which cells each has of the classes that all have, and in which fold."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,7 +58,7 @@ def find_sets(words: Sequence[str], most: int | None) -> list[FoundSet]:
     names = [word.partition("=")[0] for word in words]
     if len(names) < 2 or len(set(names)) < len(names) or not all(names):
         raise InputError("--set", expected="two sets or more, each name once", got=" ".join(words), fix="see --help")
-    found = {name: _find(word) for name, word in zip(names, words, strict=True)}
+    found = {check_name(name): _find(word) for name, word in zip(names, words, strict=True)}
     known = [{class_name(name) for name in data.classes} for data in found.values()]
     shared = sorted(set.intersection(*known))
     if len(shared) < 2:
@@ -68,6 +69,18 @@ def find_sets(words: Sequence[str], most: int | None) -> list[FoundSet]:
             fix="call the class folders alike",
         )
     return [_cells(name, data, shared, most) for name, data in found.items()]
+
+
+def check_name(name: str) -> str:
+    """Give back the name of a set, if files and settings can be called so.
+
+    Raises:
+        InputError: If they cannot.
+    """
+    if not re.fullmatch(r"\w[\w.-]{0,63}", name):
+        expected = "the name of a set: letters, digits, - and _"
+        raise InputError(name[:80], expected=expected, got="another", fix="rename it")
+    return name
 
 
 def _find(word: str) -> "CellImages":

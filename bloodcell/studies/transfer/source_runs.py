@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bloodcell.common.files import write_csv
+from bloodcell.config.compose import quoted
 from bloodcell.studies.transfer.cutouts import CutSet
 from bloodcell.studies.transfer.stain import STAINS
 
@@ -49,8 +50,8 @@ class SourceSweep:
         stain = STAINS[self.stain]
         return [
             "experiment=transfer",
-            f"data.root={self.crops / stain.colours}",
-            f"data.table={self.table}",
+            f"data.root={quoted(self.crops / stain.colours)}",
+            f"data.table={quoted(self.table)}",
             f"trainer.max_epochs={self.epochs}",
             *stain.words,
         ]
