@@ -107,7 +107,6 @@ def write_again(folder: Path) -> None:
     known = read_json(folder / "crops.json")
     with holding(str(folder / "crops.json"), "what crops arms writes", "give the folder of its results"):
         names = [printable(name) for name in dict.fromkeys(listed(known["arms"], MOST_ARMS))]
-        names = [printable(name) for name in dict.fromkeys(listed(known["arms"], MOST_ARMS))]
         arms = {name: read_repeats(below(folder, f"{file_of(name)}.csv.gz")) for name in names}
         content = scored_arms(arms)
         content["selection"] = known.get("selection")
