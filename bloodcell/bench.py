@@ -25,7 +25,7 @@ def main() -> None:
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--images", type=int, default=2560, help="training images of an epoch (default: 2560)")
+    parser.add_argument("--images", type=int, default=1280, help="training images of an epoch (default: 1280)")
     parser.add_argument(
         "--rounds", type=int, default=3, help="times that every row is run at least, more if they differ (default: 3)"
     )

@@ -32,7 +32,6 @@ from bloodcell.studies.bench.speeds import (
     print_bench,
     ratio,
     speed_rows,
-    spread,
 )
 from bloodcell.studies.bench.work import lay_out
 from bloodcell.tracking.manifest import manifest
@@ -40,8 +39,8 @@ from bloodcell.training.sharing import NOISE, used_by_others
 
 # Images of an epoch of the published TRAIN.
 WHOLE_EPOCH = 9957
-# The most rounds, and what ends them: the middle half of the ratios lies within this share of their median.
-MOST, SPREAD = 6, 0.1
+# The most rounds, and what ends them: the medians of the ratios are known to this share of them.
+MOST, WITHIN = 8, 0.1
 LOOK = 3.0  # seconds
 
 
@@ -50,7 +49,7 @@ def run_bench(images: int, rounds: int, epochs: int, out: Path, *, anyway: bool)
 
     Args:
         images: Training images of an epoch.
-        rounds: Times that every row is run at least; ``MOST`` if the ratios still differ by ``SPREAD`` or more.
+        rounds: Times that every row is run at least; ``MOST`` if the ratios are not known to ``WITHIN`` before.
         epochs: Epochs of each run; the first is left out.
         out: The JSON file.
         anyway: Whether to measure on a machine that others use.
@@ -149,7 +148,8 @@ def _rounds(
     task = progress.add_task("rows", total=rounds * len(rows))
     for number in range(max(rounds, MOST if rounds > 1 else 1)):
         if number >= rounds:
-            if all(spread(found, OURS, other) < SPREAD for other in (PYTORCH, KERAS_BF16) if other in found):
+            ratios = [ratio(found, OURS, other) for other in (PYTORCH, KERAS_BF16)]
+            if all(one["within"] < WITHIN for one in ratios if one is not None):
                 break
             progress.update(task, total=(number + 1) * len(rows), description="rows, as they differ by round")
         for row in rows:

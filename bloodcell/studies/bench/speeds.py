@@ -1,5 +1,6 @@
 """The numbers of the bench: speeds, ratios, shares of the ceiling; on the terminal and for the README."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -54,20 +55,20 @@ def pipeline_costs(
 
 
 def ratio(found: Mapping[str, Sequence[Sequence[float]]], one: str, other: str) -> dict[str, float] | None:
-    """Compute how many times as fast one row is as another: the ratio of medians, its median over rounds and range."""
+    """Compute how many times as fast one row is as another: the ratio of medians, its median over rounds and range.
+
+    Returns:
+        ``median``, ``min``, ``max``, and ``within``: how far the median is known, as a share of it. It is 1.57 times
+        the middle half of the ratios over the root of their number (McGill, Tukey and Larsen 1978), for about 95 %.
+    """
     if other not in found:
         return None
     pairs = zip(found[one], found[other], strict=True)
     each = [statistics.median(mine) / statistics.median(theirs) for mine, theirs in pairs]
-    return {"median": round(statistics.median(each), 3), "min": round(min(each), 3), "max": round(max(each), 3)}
-
-
-def spread(found: Mapping[str, Sequence[Sequence[float]]], one: str, other: str) -> float:
-    """Compute how far the ratio of two rows differs by round: the width of its middle half over its median."""
-    pairs = zip(found[one], found[other], strict=True)
-    each = [statistics.median(mine) / statistics.median(theirs) for mine, theirs in pairs]
-    low, middle, high = statistics.quantiles(each, n=4, method="inclusive")
-    return (high - low) / middle
+    low, middle, high = statistics.quantiles(each, n=4, method="inclusive") if len(each) > 1 else each * 3
+    within = 1.57 * (high - low) / math.sqrt(len(each)) / middle
+    values = {"median": middle, "min": min(each), "max": max(each), "within": within}
+    return {name: round(value, 3) for name, value in values.items()}
 
 
 def speed_rows(
@@ -209,7 +210,8 @@ def _ceiling(most: Mapping[str, float]) -> str:
 
 
 def _ratio(one: Mapping[str, float], what: str) -> str:
-    return f"{one['median']:.2f} times {what} ({one['min']:.2f} to {one['max']:.2f} by round)"
+    within = f"; the median is known to {one['within']:.0%}" if "within" in one else ""  # not in earlier files
+    return f"{one['median']:.2f} times {what} ({one['min']:.2f} to {one['max']:.2f} by round{within})"
 
 
 def _lines_below(content: Mapping[str, Any]) -> list[str]:
