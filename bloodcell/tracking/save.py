@@ -90,7 +90,7 @@ def evidence_of(run: Run) -> dict[str, Any]:
         "overrides": {key: word for key, word in run.overrides.items() if not word.startswith(("/", "'/"))},
         "state": run.state,
         "metrics": run.metrics,
-        **{key: run.record[key] for key in ("weights",) if key in run.record},
+        **{key: run.record[key] for key in ("weights",) if run.record.get(key)},  # none where nothing was reported
         "manifest": portable(run.manifest),
     }
 
