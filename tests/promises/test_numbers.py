@@ -17,10 +17,12 @@ from bloodcell.evidence.scores import score
 from bloodcell.studies.crops.arm_tables import arms_table
 from bloodcell.studies.crops.arms import arm_row, compared, file_of, write_again
 from bloodcell.studies.crops.curve import write_curve_again
+from bloodcell.studies.keras.run import write_keras
 from bloodcell.studies.ladder.rows import Tested as Said
 from bloodcell.studies.ladder.rows import drop, ladder_rows
 from bloodcell.studies.ladder.run import write_ladder
 from bloodcell.studies.ladder.trainings import PAPER
+from bloodcell.studies.transfer.run import write_transfer
 from bloodcell.tracking.cross_validations import read_repeats
 from bloodcell.tracking.predictions import LEFT_OUT, read_predictions
 
@@ -95,7 +97,14 @@ def test_a_row_of_the_ladder_is_that_of_its_predictions() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("folder", "again"), [("ladder", write_ladder), ("crops", write_again), ("curve", write_curve_again)]
+    ("folder", "again"),
+    [
+        ("ladder", write_ladder),
+        ("crops", write_again),
+        ("curve", write_curve_again),
+        ("keras", write_keras),
+        ("transfer", write_transfer),
+    ],
 )
 def test_tables_are_made_again_byte_by_byte(folder: str, again: Callable[[Path], None], tmp_path: Path) -> None:
     shutil.copytree(RESULTS / folder, tmp_path / folder)
