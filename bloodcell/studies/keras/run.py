@@ -10,6 +10,7 @@ from bloodcell.common.files import below, listed, read_json, write_json, write_t
 from bloodcell.evidence.pages import markdown_table
 from bloodcell.studies.ladder.rows import Tested, ladder_rows, ladder_table
 from bloodcell.tracking.predictions import FILE, read_predictions, write_packed
+from bloodcell.tracking.save import portable
 
 NET = "Table 1 in Keras"
 # Split, fold and seed: the paper's split with three seeds, fields held out with one. One of each comes first:
@@ -70,7 +71,7 @@ def _collect(runs: Path, out: Path) -> None:
     for name in (_name(*one) for one in TRAININGS):
         if (runs / name / "metrics.json").is_file():
             write_packed(out / "predictions" / f"{name}.csv.gz", read_predictions(runs / name / FILE))
-            manifest = read_json(runs / name / "manifest.json")
+            manifest = portable(read_json(runs / name / "manifest.json"))
             trainings.append({**read_json(runs / name / "metrics.json"), "manifest": manifest})
     write_json(out / "keras.json", {"trainings": trainings})
     write_keras(out)
