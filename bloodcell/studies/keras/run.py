@@ -56,7 +56,8 @@ def write_keras(out: Path) -> None:
             views = dict.fromkeys(table.view.tolist())
             tested += [Tested(NET, one["protocol"], one["seed"], view, table.of_view(view)) for view in views]
         rows = ladder_rows(tested)
-        text = f"{ladder_table(rows)}\n{_trains(content['trainings'])}\n"
+        said = "The rows rest on these trainings alone:"
+        text = f"{ladder_table(rows)}\n{said}\n\n{_trains(content['trainings'])}\n"
         write_json(out / "keras.json", {**content, "rows": rows})
         write_text(out / "keras.md", text)
 

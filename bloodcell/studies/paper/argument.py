@@ -101,8 +101,8 @@ def readings_text(runs: Sequence[Row]) -> str:
     }
     seeds = {len(trains) for trains in found.values()}
     lines = [
-        f"* {words.capitalize()}, {len(names)} readings were tried; {_trained(found, names)} runs train: "
-        f"{sum(all(found[name]) for name in names)} readings in every seed, "
+        f"* {words.capitalize()}, {len(names)} readings were tried, and {_trained(found, names)} runs train. Of the "
+        f"readings, {sum(all(found[name]) for name in names)} train in every seed, "
         f"{sum(any(found[name]) and not all(found[name]) for name in names)} in some, "
         f"{sum(not any(found[name]) for name in names)} in none."
         for words, names in kinds.items()
