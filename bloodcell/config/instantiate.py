@@ -1,5 +1,6 @@
 """The one place where a config becomes an object, and only of the classes and functions allowed here."""
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -43,8 +44,6 @@ FUNCTIONS = (
     "bloodcell.model.schedules",
     "torch.nn.functional",
 )
-
-
 # What the classes of a package that the user trusts must be.
 OF_THE_USER = (
     "torch.nn.Module",
@@ -52,6 +51,7 @@ OF_THE_USER = (
     "torch.optim.lr_scheduler.LRScheduler",
     "lightning.pytorch.Callback",
 )
+logging.getLogger(get_object.__module__).addFilter(lambda _: False)  # a wrong name is said below, in one line
 
 
 def trust(words: Sequence[str]) -> None:

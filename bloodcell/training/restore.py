@@ -14,6 +14,7 @@ from bloodcell.common.errors import InputError, check_rules, is_whole
 from bloodcell.common.files import write_text
 from bloodcell.config.compose import PATHS, as_typed, make_absolute, parsed
 from bloodcell.config.kept import read_kept_config
+from bloodcell.data.ranges import check_data
 from bloodcell.tracking.manifest import read_manifest
 from bloodcell.tracking.status import is_inside
 from bloodcell.training.place import kept_part
@@ -59,6 +60,7 @@ def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
         except OmegaConfBaseException as error:
             keys = ", ".join(f"data.{key}" for key in cfg.data)
             raise InputError(word, expected=f"one of {keys}", got="an unknown key", fix="correct it") from error
+        _tell_net(cfg, word)
     seed = cfg.get("seed")
     check_rules([("seed", seed, is_whole(seed, 0, 2**32 - 1), "a whole number below 2**32")])
     # Weights come from the checkpoint: nothing is downloaded or initialised from elsewhere.
@@ -67,11 +69,25 @@ def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
         cfg.model.weights = None
     OmegaConf.set_struct(cfg, False)
     make_absolute(cfg)
+    if overrides:
+        check_data(str(cfg.data.get("_target_")).rpartition(".")[2], _plain(cfg.data))
     if elsewhere:
         _follow_root(cfg)
     elif "SYNTHETIC" in str(read_manifest(run_dir)["data"]["source"]):
         _change_source(cfg, SMEARS)  # a quick start that had no real images then is tested on the same smears
     return cfg
+
+
+def _tell_net(cfg: DictConfig, word: str) -> None:
+    """Let a net that has kept a value of the data know its new one: in a kept config, none follows another."""
+    key = word.partition("=")[0].removeprefix("data.")
+    if key in ("image_size", "mean", "std") and key in cfg.model:
+        cfg.model[key] = cfg.data[key]
+
+
+def _plain(node: DictConfig) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(node)
+    return dict(plain)
 
 
 def _follow_root(cfg: DictConfig) -> None:
@@ -117,9 +133,7 @@ def _change_source(cfg: DictConfig, target: str) -> None:
     own = {**signature(source).parameters}
     if "arguments" in own:  # those of the class that it passes them on to
         own |= signature(resolve_name(BLOOD_CELLS)).parameters
-    before = OmegaConf.to_container(cfg.data, resolve=False)
-    assert isinstance(before, dict)
-    kept = {key: value for key, value in before.items() if key in own or key in Shared.__annotations__}
+    kept = {key: value for key, value in _plain(cfg.data).items() if key in own or key in Shared.__annotations__}
     cfg.data = {"_target_": target, **kept}
 
 

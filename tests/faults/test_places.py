@@ -74,6 +74,7 @@ def test_a_run_into_a_folder_that_is_no_run(refused: Callable[..., str], thesis:
     before = files(thesis)
     assert "got one that holds" in refused("hydra.run.dir=work/thesis")
     assert "got one that holds" in refused("hydra.run.dir=work/thesis", "optim.lr=-1")
+    assert not (thesis / ".lock").exists()
     (thesis.parent / "log").mkdir()
     (thesis.parent / "log" / "train.log").write_text("mine")
     refused("hydra.run.dir=work/log", "optim.lr=-1")

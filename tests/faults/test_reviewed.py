@@ -7,6 +7,7 @@ import shutil
 import stat
 import sys
 import zipfile
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -333,6 +334,24 @@ def test_numbers_that_make_no_sense(
         import_module(f"bloodcell.{name}").main()
     assert stopped.value.code in (1, 2)
     assert ": expected " in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "word", ["data.image_size=[8,8]", "data.fold=x", "data.fold=-1", "data.mean=[1]", "data.batch_size=0", "data.crop=x"]
+)
+def test_a_test_of_other_data_is_refused_as_a_training_would_be(finished: Path, word: str) -> None:
+    assert command("evaluate", finished, word).startswith(f"error: {word.partition('=')[0]}")
+    assert not (finished / "evaluations").exists()
+
+
+@pytest.mark.parametrize("target", ["bloodcell.model.nets.none", "torch.nn.none", "torch.nn.functional.relu.x", "x..y"])
+def test_a_wrong_name_is_one_line_and_no_log(
+    train: Callable[..., Path], capfd: pytest.CaptureFixture[str], target: str
+) -> None:
+    with pytest.raises(SystemExit):
+        train(f"model._target_={target}")
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert line.startswith("error: model._target_: expected a class or function of")
 
 
 def test_an_audit_says_one_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
