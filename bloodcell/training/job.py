@@ -70,7 +70,7 @@ def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str], *, goes_
                     raise limit from error
                 raise
             finally:
-                release()
+                release(others_follow=False)
     except InputError as error:
         remove_untouched(run_dir, before)
         fail(error)
@@ -100,7 +100,7 @@ def run_beside(cfg: DictConfig, run_dir: Path, overrides: Sequence[str], rank: i
             fail(error)
         raise
     finally:
-        release()
+        release(others_follow=False)
 
 
 def run_once(
@@ -159,7 +159,7 @@ def run_once(
                 raise
             return {}
         finally:
-            release()
+            release(others_follow=True)
 
 
 def record_divergence(run_dir: Path, why: Diverged, rank: int = 0) -> None:
@@ -187,10 +187,12 @@ def record_failure(run_dir: Path, error: BaseException, rank: int = 0) -> None:
         log.error("failed: %s", said, exc_info=known is None)
 
 
-def release() -> None:
-    """Leave nothing behind for the next job of a sweep in the same process."""
-    import gc
+def release(*, others_follow: bool) -> None:
+    """Leave nothing behind in this process.
 
+    Args:
+        others_follow: Whether more jobs of a sweep may: what a run has held is then collected, which takes a moment.
+    """
     if "torch" not in sys.modules:
         return  # nothing was begun
     import torch
@@ -198,6 +200,9 @@ def release() -> None:
     if wandb := sys.modules.get("wandb"):
         wandb.finish()  # the logger of the next job would go on with this run
     torch.use_deterministic_algorithms(False)
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    if others_follow:
+        import gc
+
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
