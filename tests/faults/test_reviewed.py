@@ -337,7 +337,8 @@ def test_numbers_that_make_no_sense(
 
 
 @pytest.mark.parametrize(
-    "word", ["data.image_size=[8,8]", "data.fold=x", "data.fold=-1", "data.mean=[1]", "data.batch_size=0", "data.crop=x"]
+    "word",
+    ["data.image_size=[8,8]", "data.fold=x", "data.fold=-1", "data.mean=[1]", "data.batch_size=0", "data.crop=x"],
 )
 def test_a_test_of_other_data_is_refused_as_a_training_would_be(finished: Path, word: str) -> None:
     assert command("evaluate", finished, word).startswith(f"error: {word.partition('=')[0]}")
