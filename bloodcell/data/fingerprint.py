@@ -94,8 +94,10 @@ def remembered_digests(files: Iterable[str], root: Path, memory: Path) -> dict[s
     return {name: known[name].rpartition(" ")[2] for name in states}
 
 
-def remember_set(path: Path, files: Iterable[Path], root: Path, source: str, known_by: str) -> None:
+def remember_set(path: Path, files: Iterable[Path], root: Path, source: str, known_by: str, begun_ns: int) -> None:
     """Keep the name and the fingerprint of a set, with the state of each of its files and folders.
+
+    Not if one of them was changed since the set was looked through, or just before.
 
     Args:
         path: Where; if it cannot be written to, nothing is kept.
@@ -103,12 +105,13 @@ def remember_set(path: Path, files: Iterable[Path], root: Path, source: str, kno
         root: The folder that was looked through.
         source: Name of the set.
         known_by: Its fingerprint.
+        begun_ns: When it began to be looked through, in nanoseconds since 1970.
     """
     below = {str(file) for file in files}
     folders = {str(folder) for file in below for folder in Path(file).parents if folder.is_relative_to(root)}
     states = {place: _state_of_place(place) for place in sorted(below | folders | {str(root)})}
     newest = max(int(moment) for state in states.values() for moment in state.split()[1:3])
-    if newest < time.time_ns() - SETTLED_NS:
+    if newest < begun_ns - SETTLED_NS:
         with contextlib.suppress(OSError):
             write_text(path, json.dumps({"source": source, "fingerprint": known_by, "states": states}))
 

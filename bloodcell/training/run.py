@@ -16,6 +16,7 @@ from bloodcell.tracking.status import write_status
 from bloodcell.training import rules
 from bloodcell.training.place import begins, clear
 from bloodcell.training.restore import find_checkpoint, keep_config, seen_before
+from bloodcell.training.reuse import remember_images
 
 if TYPE_CHECKING:  # torch takes seconds to import: what is refused by its words must not wait for it
     import lightning as L
@@ -70,7 +71,7 @@ def train(
     composed, cfg = cfg, cfg.copy()  # what is left to the machine is settled in the copy
     arithmetic = settle(cfg, begun_with(run_dir) if cfg.ckpt_path is not None else None)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    data = make_data(cfg)
+    looked, data = time.time_ns(), make_data(cfg)
     about = describe(data, seen_before(cfg, run_dir))
     classifier = make_classifier(cfg, data)
     classifier.seen = about.seen.tensors()
@@ -81,6 +82,8 @@ def train(
     record = record_of(cfg, data, about, trainer) | budget
     if cfg.lr_find and cfg.ckpt_path is not None:
         record["lr_found"] = found_before(run_dir)
+    if varied is not None:
+        remember_images(composed, data.index, about.source, about.fingerprint, looked)
     with begun(run_dir, composed, overrides, record, trainer, started):
         if trainer.is_global_zero:
             announce(about, run_dir, arithmetic, job=varied is not None)

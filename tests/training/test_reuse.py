@@ -1,6 +1,7 @@
 """The images of a finished run are compared with today's, without torch while no file of them has changed."""
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,3 +77,27 @@ def test_a_damaged_memory_is_made_again(ask: Callable[[str], tuple[str, str]], d
     (kept,) = (reuse.cache_dir() / "sets").iterdir()
     kept.write_text(damage)
     assert ask("") == first
+
+
+def test_a_sweep_remembers_its_images_for_the_next_time(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fingerprint, "SETTLED_NS", 0)
+    words = ("trainer=smoke", "seed=0,1", "-m")
+    train(*words)
+    monkeypatch.setattr(assemble, "find_data", refuse)
+    capfd.readouterr()
+    train(*words)
+    assert capfd.readouterr().out.count("finished before") == 2
+
+
+def test_images_that_change_while_they_are_looked_through_are_not_remembered(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = sorted(root.rglob("*.png"))
+    begun = files[0].stat().st_ctime_ns
+    fingerprint.remember_set(tmp_path / "kept.json", files, root, "folder", "abc", begun)
+    assert not (tmp_path / "kept.json").exists()
+    monkeypatch.setattr(fingerprint, "SETTLED_NS", 0)
+    fingerprint.remember_set(tmp_path / "kept.json", files, root, "folder", "abc", time.time_ns())
+    assert fingerprint.recalled_set(tmp_path / "kept.json") == ("folder", "abc")
