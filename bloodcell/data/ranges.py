@@ -34,7 +34,7 @@ def check_data(reader: str, values: Mapping[str, Any]) -> None:
         InputError: Naming the key.
     """
     check_rules((f"data.{key}", value, good, expected) for key, value, good, expected in _of_data(reader, values))
-    if values.get("protocol", "grouped") in ("grouped", "blocked") and "fold" in values:
+    if {"fold", "folds"} <= values.keys():
         check_fold(values["fold"], values["folds"])
     if values.get("group_pattern") is not None:
         check_pattern(values["group_pattern"])
@@ -75,7 +75,6 @@ def _of_data(reader: str, values: Mapping[str, Any]) -> Iterator[Rule]:
         "crop": (values.get("crop") in ("found", "annotated"), "found or annotated"),
         "crop_side": (is_whole(values.get("crop_side"), 1, MOST_SIDE), "pixels of a field of 640x480, as 280"),
         "folds": (is_whole(values.get("folds"), 2), "a whole number from 2"),
-        "fold": (is_whole(values.get("fold"), 0), "a whole number from 0"),
         "batch_size": (is_whole(values.get("batch_size"), 1), COUNT),
         "test_per_class": (is_whole(values.get("test_per_class"), 1), COUNT),
     }

@@ -28,6 +28,7 @@ def words_of(finished: Path, cells: Path, net: Path) -> Callable[[str, Path], Wo
         folder.mkdir(exist_ok=True)
         if name in ("evaluate", "export"):
             copied_run(finished, folder / "run")
+        some = sorted(map(str, (cells / "val" / "MONOCYTE").iterdir()))[:3]
         if name == "report":
             shutil.copytree(CHECKOUT / "results", folder / "results")
         return {
@@ -39,7 +40,7 @@ def words_of(finished: Path, cells: Path, net: Path) -> Callable[[str, Path], Wo
             "export": ["export", "run", "--out", "net.safetensors"],
             "predict": ["predict", str(cells / "test"), "--model", str(net), "--out", "out.csv"],
             "count": ["count", str(cells / "test"), "--model", str(net), "--out", "out.csv"],
-            "explain": ["explain", str(cells / "val" / "MONOCYTE"), "--model", str(net), "--out", "maps"],
+            "explain": ["explain", *some, "--model", str(net), "--out", "maps"],
             "graph": ["export", str(net), "--to", "onnx", "--check", str(cells / "val"), "--out", "net.onnx"],
             "report": ["report", "--results", "results", "--html", "report.html"],
         }[name]

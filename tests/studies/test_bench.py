@@ -127,6 +127,7 @@ def test_the_whole_of_it(
         speeds.BARE,
         speeds.PYTORCH,
     ]
+    monkeypatch.setattr(programs, "epoch_speeds", lambda *_: [1.0])  # they have just run
     run.run_overhead(1, tmp_path / "bench.json")
     again = json.loads((tmp_path / "bench.json").read_text())
     assert again["overhead"]["images_per_s"] != content["overhead"]["images_per_s"]

@@ -1,5 +1,6 @@
 """The images of a finished run are compared with today's, without torch while no file of them has changed."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -15,7 +16,11 @@ DATA = "_target_: bloodcell.data.sources.folder.Folder\nroot: {root}\n"
 
 @pytest.fixture
 def root(cells: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(cells, tmp_path / "cells"))
+    """Images of an hour ago: what is changed now has another time, however slowly the clock of the system ticks."""
+    copied = Path(shutil.copytree(cells, tmp_path / "cells"))
+    for path in copied.rglob("*.png"):
+        os.utime(path, (time.time() - 3600,) * 2)
+    return copied
 
 
 @pytest.fixture
