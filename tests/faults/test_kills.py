@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bloodcell.common.env import CHECKOUT
 from bloodcell.tracking.status import read_status
@@ -26,9 +27,9 @@ def words_of(finished: Path, cells: Path, net: Path) -> Callable[[str, Path], Wo
 
     def words(name: str, folder: Path) -> Words:
         folder.mkdir(exist_ok=True)
+        few = sorted(map(str, (cells / "val" / "MONOCYTE").iterdir()))[:3]
         if name in ("evaluate", "export"):
             copied_run(finished, folder / "run")
-        some = sorted(map(str, (cells / "val" / "MONOCYTE").iterdir()))[:3]
         if name == "report":
             shutil.copytree(CHECKOUT / "results", folder / "results")
         return {
@@ -40,7 +41,7 @@ def words_of(finished: Path, cells: Path, net: Path) -> Callable[[str, Path], Wo
             "export": ["export", "run", "--out", "net.safetensors"],
             "predict": ["predict", str(cells / "test"), "--model", str(net), "--out", "out.csv"],
             "count": ["count", str(cells / "test"), "--model", str(net), "--out", "out.csv"],
-            "explain": ["explain", *some, "--model", str(net), "--out", "maps"],
+            "explain": ["explain", *few, "--model", str(net), "--out", "maps"],
             "graph": ["export", str(net), "--to", "onnx", "--check", str(cells / "val"), "--out", "net.onnx"],
             "report": ["report", "--results", "results", "--html", "report.html"],
         }[name]
@@ -82,10 +83,21 @@ def found(name: str, folder: Path) -> object:
         newest = max((folder / "run" / "evaluations").iterdir())
         return {path.relative_to(newest): path.read_bytes() for path in newest.rglob("*.[pc]*")}, metrics_of(newest)
     sources = (folder / "run", folder / "cache")
-    return {
-        path.relative_to(folder): timeless(path)
+    made = [
+        path
         for path in folder.rglob("*")
         if path.is_file() and not path.name.startswith(".") and not any(path.is_relative_to(one) for one in sources)
+    ]
+    boards = [path for path in made if path.name.startswith("events.out.tfevents.")]  # called by their moment
+    return {path.relative_to(folder): timeless(path) for path in made if path not in boards}, list(map(shown, boards))
+
+
+def shown(board: Path) -> dict[str, list[tuple[int, bytes]]]:
+    """The pictures in a file of TensorBoard's."""
+    events = EventAccumulator(str(board), size_guidance={"images": 0})
+    events.Reload()
+    return {
+        tag: [(one.step, one.encoded_image_string) for one in events.Images(tag)] for tag in events.Tags()["images"]
     }
 
 
