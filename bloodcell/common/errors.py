@@ -13,6 +13,7 @@ NO_PLACE = (
     # A file where a folder is to be, a folder where a file is to be, a name that leads round or is too long.
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
 )
+NO_FILES = (errno.EMFILE, errno.ENFILE)
 NO_MEMORY = ("can't allocate memory", "out of memory", "can't start new thread")  # torch, CUDA, Python
 # Controls, ends of lines, halves of letters, and what turns the direction of a text.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -98,7 +99,7 @@ def is_number(value: object, least: float = -math.inf, most: float = math.inf) -
 def limit_of(error: BaseException) -> InputError | None:
     """Say in one line what the machine lacks: room, memory, open files, a right; ``None`` if it is something else."""
     number = error.errno if isinstance(error, OSError) else None
-    if number in (errno.EMFILE, errno.ENFILE):
+    if number in NO_FILES:
         return InputError(
             "this machine", expected="more open files", got=str(error), fix="allow them by ulimit -n 4096"
         )

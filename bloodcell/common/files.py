@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import yaml
 
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import NO_FILES, InputError
 
 if sys.platform != "win32":
     import fcntl
@@ -144,6 +144,12 @@ def listed(entries: Any, most: int = MOST_LISTED) -> list[Any]:
     return entries
 
 
+def is_inside(folder: Path, path: Path) -> bool:
+    """Tell whether a path leads into a folder."""
+    place, holds = (os.path.realpath(one) for one in (path, folder))  # links in a circle are an error to `resolve`
+    return Path(place).is_relative_to(holds)
+
+
 def below(folder: Path, name: str) -> Path:
     """Find a file that a list in a folder names; the list may come from anybody.
 
@@ -151,7 +157,7 @@ def below(folder: Path, name: str) -> Path:
         InputError: If it leads out of the folder.
     """
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not is_inside(folder, path):
         raise InputError(str(path), expected="a file of that folder", got="one elsewhere", fix="make the folder again")
     return path
 
@@ -218,6 +224,8 @@ def _text(path: Path, most: int) -> str:
         with path.open("rb") as file:
             content = file.read(most + 1)
     except OSError as error:
+        if error.errno in NO_FILES:
+            raise  # no fault of the file
         raise _unreadable(path, "a file that can be read", error.strerror or error) from error
     if len(content) > most:
         raise _unreadable(path, f"at most {most:,} bytes", "more")

@@ -7,6 +7,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from hydra.errors import HydraException
@@ -15,6 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from bloodcell.common.errors import InputError, limit_of
 from bloodcell.config.messages import hydra_line
 
+LATER = 0.05  # seconds after which a signal is sent again that came while an object was being removed
+CALLED_BACK = ("weakref.py", "_weakrefset.py")
 TERMINATED, INTERRUPTED = 128 + signal.SIGTERM, 128 + signal.SIGINT  # as a shell counts them
 
 
@@ -63,19 +67,40 @@ def ended_by_sigterm() -> Iterator[None]:
     Lightning hears it by itself, but in training alone. Of several processes each waits for it to do so.
     """
 
-    def end(*_: object) -> None:
+    def end(number: int, frame: FrameType | None) -> None:
         torch = sys.modules.get("torch")
-        if torch is None or not torch.distributed.is_initialized():
+        if number == signal.SIGTERM and torch is not None and torch.distributed.is_initialized():
+            return
+        if _would_be_lost(frame):
+            again = threading.Timer(LATER, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+        else:
             raise SystemExit(TERMINATED)
 
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return
-    before = signal.signal(signal.SIGTERM, end)
+    heard = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        heard.append(signal.SIGINT)
+    before = {number: signal.signal(number, end) for number in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _would_be_lost(frame: FrameType | None) -> bool:
+    """Tell whether Python would print an exception and go on, as it does while it removes an object."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__" or Path(frame.f_code.co_filename).name in CALLED_BACK:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def fail(error: Exception, typed: Sequence[str] | None = None) -> NoReturn:

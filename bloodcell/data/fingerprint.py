@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bloodcell.common.console import progress_bar
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import NO_FILES, InputError
 from bloodcell.common.files import write_text
 from bloodcell.data.decode import MAX_BYTES
 
@@ -166,7 +166,9 @@ def _digest(path: Path) -> str:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: OSError) -> InputError:
+def _unreadable(path: Path, error: OSError) -> Exception:
+    if error.errno in NO_FILES:
+        return error  # no fault of the file
     return InputError(
         str(path),
         expected="a file that can be read",

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from bloodcell.common.errors import printable
+from bloodcell.common.files import is_inside
 
 STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 980px; margin: 2em auto; padding: 0 1em; color: #222 }
@@ -77,7 +78,7 @@ def html_page(markdown: str, folder: Path | None, way: str) -> str:
 
     def inside(found: re.Match[str]) -> str:
         path = (folder or Path()) / found[1]
-        if folder is None or not path.resolve().is_relative_to(folder.resolve()):
+        if folder is None or not is_inside(folder, path):
             return 'src=""'
         return f'src="{data_uri(path.read_bytes(), mimetypes.guess_type(path.name)[0] or "image/png")}"'
 

@@ -9,7 +9,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import read_json, write_json
+from bloodcell.common.files import is_inside, read_json, write_json
 from bloodcell.tracking.manifest import now
 
 STATES = ("ok", "failed", "interrupted", "running", "pruned", "diverged")
@@ -58,12 +58,6 @@ def is_claimed(run_dir: Path) -> bool:
             return False
     except OSError:  # held, or no file of ours
         return True
-
-
-def is_inside(folder: Path, path: Path) -> bool:
-    """Tell whether a path leads into a folder."""
-    place, holds = (os.path.realpath(one) for one in (path, folder))  # links in a circle are an error to `resolve`
-    return Path(place).is_relative_to(holds)
 
 
 def check_within(run_dir: Path, path: Path) -> None:

@@ -7,14 +7,13 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import read_yaml
+from bloodcell.common.files import is_inside, read_yaml
 from bloodcell.data.datamodule import CellImages
 from bloodcell.data.describe import DataDescription
 from bloodcell.data.seen import seen_in
 from bloodcell.model.classifier import CellClassifier, check_classes
 from bloodcell.model.weights import read_checkpoint
 from bloodcell.tracking.reader import flat
-from bloodcell.tracking.status import is_inside
 from bloodcell.training.devices import check_processes
 from bloodcell.training.reuse import check_made_on
 

@@ -14,7 +14,7 @@ from bloodcell.common.errors import Diverged, InputError, Pruned, limit_of
 from bloodcell.config.command import INTERRUPTED, TERMINATED, ended_by_sigterm, fail
 from bloodcell.tracking.status import DONE, claim, read_status, write_status
 from bloodcell.training.place import (
-    check_clearable,
+    check_begun,
     check_job_place,
     check_place,
     clear,
@@ -42,8 +42,7 @@ def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str], *, goes_
     """
     before = names_in(run_dir)
     try:
-        if before and "status.json" not in before:
-            check_clearable(run_dir)  # before anything is left there, a lock included
+        check_begun(run_dir, before)
         with claim(run_dir) as ours, ended_by_sigterm():
             check_place(cfg, run_dir, ours, goes_on=goes_on)
             if is_finished(cfg, run_dir):
@@ -74,6 +73,9 @@ def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str], *, goes_
     except InputError as error:
         remove_untouched(run_dir, before)
         fail(error)
+    except OSError:  # the machine lacks something, perhaps before a status could be written
+        remove_untouched(run_dir, before)
+        raise
 
 
 def status_bytes(run_dir: Path) -> bytes | None:

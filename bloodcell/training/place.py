@@ -9,9 +9,9 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from bloodcell.common.errors import InputError
-from bloodcell.common.files import read_yaml
+from bloodcell.common.files import is_inside, read_yaml
 from bloodcell.tracking.reader import flat
-from bloodcell.tracking.status import DONE, LOCK, is_inside, read_status
+from bloodcell.tracking.status import DONE, LOCK, read_status
 
 BEGUN = {LOCK, "train.log", "mlflow.db"}  # what a process leaves that had nothing to write yet
 # Every file that a training writes, first those that it begins with: a directory is cleared of these, and left alone
@@ -72,6 +72,20 @@ def check_clearable(run_dir: Path) -> None:
                 got=f"one that holds {name}",
                 fix="give another place, or move that file",
             )
+
+
+def check_begun(run_dir: Path, before: Collection[str]) -> None:
+    """Stop at a folder that is no run's before anything is left in it, a lock included.
+
+    Args:
+        run_dir: The folder.
+        before: What is in it.
+
+    Raises:
+        InputError: Naming a file in it.
+    """
+    if before and "status.json" not in before:
+        check_clearable(run_dir)
 
 
 def check_same_setting(run_dir: Path, cfg: DictConfig) -> None:

@@ -11,13 +11,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from bloodcell.common.errors import InputError, check_rules, is_whole
-from bloodcell.common.files import write_text
+from bloodcell.common.files import is_inside, write_text
 from bloodcell.config.compose import PATHS, as_typed, make_absolute, parsed
 from bloodcell.config.kept import read_kept_config
 from bloodcell.data.ranges import check_data
 from bloodcell.tracking.manifest import read_manifest
-from bloodcell.tracking.status import is_inside
 from bloodcell.training.place import kept_part
+from bloodcell.training.rules import ACCELERATORS, SEEDS
 
 if TYPE_CHECKING:
     from bloodcell.data.seen import Seen
@@ -61,8 +61,13 @@ def read_config(run_dir: Path, overrides: list[str]) -> DictConfig:
             keys = ", ".join(f"data.{key}" for key in cfg.data)
             raise InputError(word, expected=f"one of {keys}", got="an unknown key", fix="correct it") from error
         _tell_net(cfg, word)
-    seed = cfg.get("seed")
-    check_rules([("seed", seed, is_whole(seed, 0, 2**32 - 1), "a whole number below 2**32")])
+    seed, accelerator = cfg.get("seed"), OmegaConf.select(cfg, "trainer.accelerator")
+    check_rules(
+        [
+            ("seed", seed, is_whole(seed, 0, SEEDS), f"a whole number, 0 to {SEEDS}"),
+            ("trainer.accelerator", accelerator, accelerator in ACCELERATORS, f"one of {', '.join(ACCELERATORS)}"),
+        ]
+    )
     # Weights come from the checkpoint: nothing is downloaded or initialised from elsewhere.
     cfg.init_from = None
     if "weights" in cfg.model:

@@ -4,11 +4,14 @@ import os
 import shutil
 import signal
 import sys
+import time
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from bloodcell.config.command import ended_by_sigterm
 
 PLACES = {
     "evaluate": "bloodcell.training.artefacts.write_artefacts",
@@ -46,3 +49,31 @@ def test_told_to_stop(
     with suppress(SystemExit):  # predict and count end so
         main()
     assert (tmp_path / "out.csv").exists() or list(run.glob("evaluations/*/metrics.json"))
+
+
+class Removed:
+    """Something in whose removal a signal arrives: Python prints an exception there, and goes on."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(("number", "ends"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_that_comes_while_an_object_is_removed_is_not_lost(
+    request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str], number: int, ends: type[BaseException]
+) -> None:
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, handler))
+
+    def command() -> None:
+        with ended_by_sigterm():
+            Removed(number)
+            time.sleep(5)
+
+    with pytest.raises(ends):
+        command()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert "ignored" not in capfd.readouterr().err
