@@ -69,7 +69,7 @@ def run_bench(images: int, rounds: int, epochs: int, out: Path, *, anyway: bool)
         first, later = (programs.output_of("pipeline", str(root)) for _ in range(2))
         found = _rounds(rows, root, images, rounds, epochs, place, progress)
         ceilings.append(programs.output_of("ceiling"))
-        measured = _rest(files, classes, root, min(rounds, 2), place, progress)
+        measured = _rest(files, classes, root, rounds, place, progress)
     best = {kind: max(one[kind] for one in ceilings) for kind in ceilings[0]}
     flops = programs.flops()
     table = speed_rows(rows, found, best, flops)
@@ -110,7 +110,7 @@ def _rest(
         "evaluation": lambda: programs.output_of("evaluation", str(root)),
         "whole commands": lambda: programs.startup(root, place),
         "memory": lambda: programs.memory(files, classes, place / "memory"),
-        "a whole epoch": lambda: _overhead(files, classes, rounds, place),
+        "a whole epoch": lambda: _overhead(files, classes, min(rounds, 2), place),
         "beside others": lambda: _beside(files, classes, rounds, place),
         "answers": answers_measured,
     }
