@@ -160,9 +160,8 @@ format: $(READY)  ## Let ruff correct and format the code
 test: $(READY)  ## Run the fast tests (about three minutes on two idle cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
-# A process more than processors: those that kill others wait for the moment.
-test-all: $(READY)  ## Run all tests (about 25 minutes on two idle cores)
-	$(BIN)/python -m pytest -n "$$($(BIN)/python -c 'import os; print(os.cpu_count() + 1)')" --dist worksteal
+test-all: $(READY)  ## Run all tests (half an hour on two idle cores)
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-faults: $(READY)  ## Run the tests of faults alone: kills, full disks, files from strangers
 	$(BIN)/python -m pytest -n auto --dist worksteal tests/faults
