@@ -7,7 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,22 @@ from tests.helpers import TINY, write_cells
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``train/``, ``val/`` and ``test/`` with three classes of a few images; nobody writes to it."""
     return write_cells(tmp_path_factory.mktemp("cells"), ("train", "val", "test"), 8)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_composition() -> Iterator[None]:
+    """Let Hydra compose a config once; the other time, a tenth of a tiny run, it looks for ``hydra.mode`` alone."""
+    from hydra._internal.hydra import Hydra
+
+    look = Hydra.get_mode
+
+    def mode(self: Hydra, config_name: str | None, overrides: list[str]) -> object:
+        told = any(word.startswith(("sweep=", "experiment=", "hydra.", "+hydra.", "++hydra.")) for word in overrides)
+        return look(self, config_name, overrides) if told else None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hydra, "get_mode", mode)
+        yield
 
 
 FROZEN: list[bool] = []

@@ -1,4 +1,4 @@
-"""Commands in processes that may be killed; cheap, as they are forked from one that has imported everything."""
+"""Commands in processes that may be killed; cheap, as they are forked from one that has trained before."""
 
 import io
 import multiprocessing
@@ -11,14 +11,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+from bloodcell.common.env import CHECKOUT
 
 FORKING = multiprocessing.get_context("forkserver")
 # What the commands import, and import only when they run.
 COMMANDS = ("count", "evaluate", "explain", "export", "predict", "report", "search", "train", "studies.paper.run")
 PARTS = ("prediction.explaining", "prediction.handing_on", "training.assemble", "training.checks", "training.artefacts")
-FORKING.set_forkserver_preload([f"bloodcell.{name}" for name in (*COMMANDS, *PARTS)])
+FORKING.set_forkserver_preload([*(f"bloodcell.{name}" for name in (*COMMANDS, *PARTS)), "tests.warmed"])
 LIMIT_S = 120
 Before = Callable[[], object] | None
 WRITES = ("open", "os.rename", "os.remove", "os.mkdir", "os.truncate", "sqlite3.connect")
@@ -66,6 +70,8 @@ class Process:
         self.folder = folder
         self.begun = time.monotonic()
         self.process = FORKING.Process(target=_run, args=(str(folder), list(map(str, words)), stop, before))
+        with patch.dict(os.environ, {"PYTHONPATH": str(CHECKOUT)}):  # where the process to fork from finds the tests
+            ensure_running()
         self.process.start()
 
     def send(self, number: int) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 from PIL import Image
 
@@ -284,21 +285,20 @@ def architecture(layers: Sequence[Mapping[str, object]], title: str) -> Figure:
     Returns:
         The figure.
     """
-    step = 0.62
-    figure, axes = _figure(7.2, 0.42 * len(layers) + 1.2, (0.1, 0.1, 0.1, 0.5))
-    axes.set_xlim(0, 10)
-    axes.set_ylim(-len(layers) * step, step)
-    axes.set_axis_off()
-    for x, heading, side in ((2.6, "layer", "center"), (5.6, "output", "left"), (10, "parameters", "right")):
-        axes.text(x, step / 2, heading, ha=side, va="center", fontsize=9, style="italic", color="#444444")
+    height = 0.42 * (len(layers) + 1) + 0.6
+    figure = Figure(figsize=(WIDE, height))
+    for x, heading, side in ((1.92, "layer", "center"), (4.02, "output", "left"), (7.1, "parameters", "right")):
+        _write(figure, x, 0.71, heading, ha=side, fontsize=9, style="italic", color="#444444")
     for number, layer in enumerate(layers):
-        y = -number * step
-        _draw_layer(axes, y, step, layer, last=number == len(layers) - 1)
+        _draw_layer(figure, 1.13 + 0.42 * number, layer)
+    between = 1 - np.array([1.34 + 0.42 * number for number in range(len(layers) - 1)]) / height
+    figure.add_artist(Line2D([1.92 / WIDE] * len(between), between, marker="v", ms=4, ls="", color="#888888"))
     total = sum(int(str(layer["parameters"])) for layer in layers)
-    axes.set_title(f"{title}\n{total:,} parameters", fontsize=10, y=1.0)
+    _write(figure, WIDE / 2, 0.27, f"{title}\n{total:,} parameters", ha="center", fontsize=10)
     return figure
 
 
+WIDE = 7.2  # inches
 LAYER_COLOURS = {
     "Conv2d": "#b79ac8",
     "Linear": "#e7a6a1",
@@ -311,23 +311,20 @@ LAYER_COLOURS = {
 }
 
 
-def _draw_layer(axes: Axes, y: float, step: float, layer: Mapping[str, object], *, last: bool) -> None:
+def _draw_layer(figure: Figure, y: float, layer: Mapping[str, object]) -> None:
     colour = LAYER_COLOURS.get(str(layer["kind"]), "#f2f2f2")
     box = {"boxstyle": "round,pad=0.28", "facecolor": colour, "edgecolor": "#555555", "linewidth": 0.7}
-    text = f"{layer['kind']}  {layer['detail']}".strip()
-    axes.text(2.6, y - step / 2, text, ha="center", va="center", bbox=box, fontsize=8)
-    axes.text(0.0, y - step / 2, str(layer["name"]), va="center", fontsize=8, color="#666666")
-    axes.text(5.6, y - step / 2, str(layer["shape"]), va="center", fontsize=9, family="monospace")
-    parameters = int(str(layer["parameters"]))
-    if parameters:
-        axes.text(10, y - step / 2, f"{parameters:,}", va="center", ha="right", fontsize=9, family="monospace")
-    if not last:
-        axes.annotate(
-            "",
-            xy=(2.6, y - step - 0.10),
-            xytext=(2.6, y - step + 0.10),
-            arrowprops={"arrowstyle": "-|>", "color": "#888888", "lw": 0.8},
-        )
+    _write(figure, 1.92, y, f"{layer['kind']}  {layer['detail']}".strip(), ha="center", bbox=box, fontsize=8)
+    _write(figure, 0.1, y, str(layer["name"]), fontsize=8, color="#666666")
+    _write(figure, 4.02, y, str(layer["shape"]), fontsize=9, family="monospace")
+    if parameters := int(str(layer["parameters"])):
+        _write(figure, 7.1, y, f"{parameters:,}", ha="right", fontsize=9, family="monospace")
+
+
+def _write(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
+    """Write text around a place in inches from the left and the top; a plot to write in would take as long as this."""
+    width, height = figure.get_size_inches()
+    figure.text(x / width, 1 - y / height, text, va="center", **style)
 
 
 def _figure(

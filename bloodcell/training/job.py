@@ -5,6 +5,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -206,5 +207,14 @@ def release(*, others_follow: bool) -> None:
         import gc
 
         gc.collect()
+        _leave_libraries_out()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+@cache
+def _leave_libraries_out() -> None:
+    """Let later collections pass over what is loaded by now: the half a million objects of the libraries."""
+    import gc
+
+    gc.freeze()

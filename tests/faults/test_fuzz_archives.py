@@ -21,7 +21,7 @@ from bloodcell.data.sources.folder import Folder
 from tests.fuzz import ODD, damaged, refused, sample, tried, typed
 from tests.helpers import KAGGLE_CLASSES, TINY, write_cells, write_groups
 
-ARCHIVES, TABLES, STUDIES = 2_000, 800, 200
+ARCHIVES, TABLES, STUDIES = 2_000, 900, 100
 NAMES = (
     "../x.png",
     "/tmp/x.png",
@@ -121,7 +121,7 @@ def other_cells(rng: random.Random, text: str) -> bytes:
     return written.getvalue().encode(errors="surrogatepass")
 
 
-@pytest.mark.parametrize("numbers", sample(60, TABLES, 370))
+@pytest.mark.parametrize("numbers", sample(60, TABLES, 420))
 def test_tables(tmp_path: Path, numbers: range) -> None:
     """``groups.csv`` and ``data.table`` are read as meant, so that every image has one group and class, or refused."""
     root = write_groups(write_cells(tmp_path / "set", ("",), 4), lambda number: f"p{number // 2}")
@@ -146,7 +146,7 @@ def test_tables(tmp_path: Path, numbers: range) -> None:
     assert tried(trial, numbers, tmp_path)
 
 
-@pytest.mark.parametrize("numbers", sample(4, TABLES // 10, 76))
+@pytest.mark.parametrize("numbers", sample(4, TABLES // 10, 86))
 def test_lineage_tables(tmp_path: Path, numbers: range) -> None:
     whole = {name: (SHIPPED / name).read_bytes() for name in (IMAGES, MICROGRAPHS, PAIRS)}
     lines = {}
@@ -209,7 +209,7 @@ def other_study(rng: random.Random, path: Path) -> None:
     base.close()
 
 
-@pytest.mark.parametrize("numbers", sample(4, STUDIES, 98))
+@pytest.mark.parametrize("numbers", sample(4, STUDIES, 48))
 def test_studies(searched: Path, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: range) -> None:
     """What was searched already needs no more training: the search ends with its table, or in one line."""
 

@@ -23,7 +23,7 @@ from bloodcell.training.restore import open_net
 from tests.fuzz import copied_run, damaged, refused, sample, strange, tried, typed
 from tests.helpers import TINY
 
-TRIALS, COMMAND_TRIALS, NETS = 2_000, 102, 1_000
+TRIALS, COMMAND_TRIALS, NETS = 2_000, 62, 1_000
 
 
 class Evil:
@@ -152,7 +152,7 @@ def test_checkpoints(finished: Path, tmp_path: Path, numbers: range) -> None:
 COMMANDS = ("predict", "export", "evaluate", "evaluate", "resume", "from", "init")
 
 
-@pytest.mark.parametrize("numbers", sample(2, COMMAND_TRIALS, 50))
+@pytest.mark.parametrize("numbers", sample(2, COMMAND_TRIALS, 30))
 def test_checkpoints_through_commands(finished: Path, cells: Path, tmp_path: Path, numbers: range) -> None:
     """What is read by Lightning as well: loops, callbacks, optimizers."""
     whole = (finished / "checkpoints" / "last.ckpt").read_bytes()

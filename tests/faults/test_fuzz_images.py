@@ -16,7 +16,7 @@ from bloodcell.data.decode import open_picture
 from tests.fuzz import copied_run, damaged, refused, sample, tried, typed
 from tests.helpers import CLASSES, TINY
 
-TRIALS, COMMAND_TRIALS = 5_000, 99
+TRIALS, COMMAND_TRIALS = 5_000, 63
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
@@ -103,7 +103,7 @@ def test_a_picture_that_ends_early_is_refused(tmp_path: Path, kind: str) -> None
 COMMANDS = ("predict", "predict", "predict", "audit", "train", "evaluate", "count")
 
 
-@pytest.mark.parametrize("numbers", sample(3, COMMAND_TRIALS, 48))
+@pytest.mark.parametrize("numbers", sample(3, COMMAND_TRIALS, 30))
 def test_damaged_ones_in_a_folder(finished: Path, tmp_path: Path, numbers: range) -> None:
     """Every command that looks at pictures names those that it cannot read, and goes on or stops in one line."""
 

@@ -19,7 +19,7 @@ FILES = (
     *(".hydra/config.yaml", ".hydra/overrides.yaml"),
 )
 COMMANDS = ("runs", "diff", "save", "compare", "predict", "export", "evaluate", "reproduce", "train")
-WEIGHTS = (30, 10, 10, 20, 8, 5, 8, 3, 5)
+WEIGHTS = (32, 12, 12, 22, 8, 5, 5, 2, 2)
 TABLES = ("--each", "--compare", "--sort=seed", "--where=seed=3", "--over=optim.lr", "--csv=t.csv", "--markdown=t.md")
 
 

@@ -21,7 +21,7 @@ from tests.faults.test_fuzz_runs import other_table, spoil
 from tests.fuzz import copied_run, damaged, sample, strange, tried, typed
 from tests.helpers import TINY, write_cells, write_groups
 
-FOLDS, AGAIN, REPORTS = 300, 600, 60
+FOLDS, AGAIN, REPORTS = 160, 400, 30
 CLASSES = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
 STUDIES = ("arms", "curve", "labels", "doubts", "maps", "net", "graphs")
 WEIGHTS = (6, 6, 6, 1, 2, 2, 1)
@@ -43,7 +43,7 @@ def folds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
-@pytest.mark.parametrize("numbers", sample(8, FOLDS, 146))
+@pytest.mark.parametrize("numbers", sample(8, FOLDS, 76))
 def test_cross_validations(folds: Path, tmp_path: Path, numbers: range, monkeypatch: pytest.MonkeyPatch) -> None:
     """A study of runs of which one is damaged is refused in one line, or works."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))  # torch.export makes this folder
@@ -164,7 +164,7 @@ def spoil_results(rng: random.Random, folder: Path) -> None:
         path.write_text(json.dumps(strange(rng, json.loads(content))))
 
 
-@pytest.mark.parametrize("numbers", sample(15, AGAIN, 195))
+@pytest.mark.parametrize("numbers", sample(15, AGAIN, 193))
 def test_results_computed_again(results: Path, tmp_path: Path, numbers: range) -> None:
     def trial(rng: random.Random) -> str:
         name = rng.choice(list(WRITERS))
@@ -180,7 +180,7 @@ def test_results_computed_again(results: Path, tmp_path: Path, numbers: range) -
     assert {str(name).partition(" ")[0] for name in outcomes} == set(WRITERS)
 
 
-@pytest.mark.parametrize("numbers", sample(1, REPORTS, 59))
+@pytest.mark.parametrize("numbers", sample(1, REPORTS, 29))
 def test_reports_of_them(tmp_path: Path, numbers: range) -> None:
     """The whole folder of results, of which the report reads some."""
     read = ("paper/metrics.json", "ladder/ladder.json", "ladder/trainings.json", "lineage/lineage.json")

@@ -15,7 +15,7 @@ from tests.fuzz import copied_run
 from tests.helpers import TINY, lasting, metrics_of, timeless, weights
 from tests.processes import Ended, killed, run, strays
 
-TRIALS, GRAPHS = 20, 6
+TRIALS, MAPS, GRAPHS = 20, 10, 6
 SIGNALS = {signal.SIGKILL: (-9,), signal.SIGTERM: (143, -15), signal.SIGINT: (130, -2)}
 Words = list[str]
 
@@ -125,7 +125,7 @@ def trials(name: str, numbers: Sequence[int], among: str = "") -> list[object]:
     return [pytest.param(name, number, among, id=f"{name}-{number}", marks=slow) for number in numbers]
 
 
-ALL = ("train", "sweep", "search", "evaluate", "predict", "count", "explain", "export", "report")
+ALL = ("train", "sweep", "search", "evaluate", "predict", "count", "export", "report")
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,7 @@ ALL = ("train", "sweep", "search", "evaluate", "predict", "count", "explain", "e
         pytest.param("evaluate", 101, "evaluations", id="evaluate"),
         *[one for name in ALL for one in trials(name, range(TRIALS))],
         *trials("cache", range(TRIALS), "/cache/"),
+        *trials("explain", range(MAPS)),
         *trials("graph", range(GRAPHS)),
     ],
 )
