@@ -14,7 +14,8 @@ NO_PLACE = (
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
 )
 NO_FILES = (errno.EMFILE, errno.ENFILE)
-NO_MEMORY = ("can't allocate memory", "out of memory", "can't start new thread")  # torch, CUDA, Python
+# Of torch, CUDA, Python, and the loader of libraries.
+NO_MEMORY = ("can't allocate memory", "out of memory", "can't start new thread", "failed to map segment")
 # Controls, ends of lines, halves of letters, and what turns the direction of a text.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 Rule = tuple[str, object, bool, str]  # a key, its value, whether that is good, what is expected
@@ -104,7 +105,9 @@ def limit_of(error: BaseException) -> InputError | None:
             "this machine", expected="more open files", got=str(error), fix="allow them by ulimit -n 4096"
         )
     lacks_memory = isinstance(error, MemoryError) or number == errno.ENOMEM
-    if lacks_memory or (isinstance(error, RuntimeError) and any(word in str(error) for word in NO_MEMORY)):
+    if lacks_memory or (
+        isinstance(error, RuntimeError | ImportError) and any(word in str(error) for word in NO_MEMORY)
+    ):
         fix = "free some, or take smaller images (data.image_size) or fewer at once (data.batch_size)"
         said = str(error).split("\n", 1)[0][:150] or type(error).__name__
         return InputError("this machine", expected="more memory", got=said, fix=fix)

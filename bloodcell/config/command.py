@@ -47,7 +47,7 @@ def run_command(command: Callable[[], object]) -> None:
     except BrokenPipeError:  # what reads the output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
-    except (OSError, MemoryError, RuntimeError) as error:
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
         limit = limit_of(error)
         if limit is None:
             raise

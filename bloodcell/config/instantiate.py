@@ -91,7 +91,7 @@ def build(config: DictConfig, key: str, **extra: Any) -> Any:
     """
     try:
         # What was checked is what is built: no interpolation is left to change it.
-        settled = OmegaConf.to_container(config, resolve=True)
+        settled = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else None
         if not isinstance(settled, dict) or "_target_" not in settled:
             raise InputError(key, expected="a choice with a _target_", got="one without", fix="see --help for them")
         for where, target in _targets(settled, key):

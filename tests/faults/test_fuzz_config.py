@@ -145,11 +145,8 @@ GOOD: dict[str, tuple[str, ...]] = {
     "+trainer.benchmark": ("false",),
     "+trainer.barebones": ("false",),
 }
-MODELS = (
-    ("model.widths=[4,8]",),
-    ("model=paper_cnn", "model.widths=[4,4,8]", "model.dense=8"),
-    ("model=torchvision", "model.name=squeezenet1_1"),
-)
+SMALL, PAPER = ("model.widths=[4,8]",), ("model=paper_cnn", "model.widths=[4,4,8]", "model.dense=8")
+MODELS = (SMALL, SMALL, PAPER, PAPER, ("model=torchvision", "model.name=squeezenet1_1"))  # the last takes long
 OPTIMS = tuple((f"optim={name}",) for name in ("adam", "adamw", "sgd"))
 SCHEDULES = ((), *((f"optim/scheduler={name}",) for name in ("cosine", "one_cycle", "plateau")))
 TRAINERS = (("trainer=smoke",), ("trainer=cpu",), ("trainer=debug", "trainer.overfit_batches=1"))

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -25,10 +26,18 @@ from tests.processes import Process, run, strays
 FILES, MEMORY, SIZE = resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_FSIZE
 
 
+HELD: list[bytearray] = []
+
+
 def limited(what: int, most: int) -> None:
     """Allow a process so many open files, bytes of a file, or bytes of memory beside what it has."""
     if what == MEMORY:
-        most += int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        has = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(what, (has, resource.RLIM_INFINITY))
+        with suppress(MemoryError):
+            while True:
+                HELD.append(bytearray(500_000))  # what it has, but does not use
+        most += has
     resource.setrlimit(what, (most, most))
 
 
@@ -37,7 +46,7 @@ def limited(what: int, most: int) -> None:
     [
         ("predict", FILES, 6, "expected more open files"),
         ("predict", SIZE, 300, "expected a file that can be written, got File too large"),
-        ("predict", MEMORY, 5_000_000, "expected more memory"),
+        ("predict", MEMORY, 500_000, "expected more memory"),
         ("export", SIZE, 3_000, "got File too large; "),
         pytest.param("train", FILES, 12, "expected more open files", marks=pytest.mark.slow),
         pytest.param("train", FILES, 16, "expected more open files", marks=pytest.mark.slow),
@@ -83,6 +92,10 @@ def test_a_machine_that_lacks_something_is_one_line(
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "expected more memory"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB\nMore"), "Tried to allocate 2 GiB; free some"),
         (MemoryError(), "expected more memory, got MemoryError"),
+        (
+            ImportError("x.so: failed to map segment from shared object"),
+            "expected more memory, got x.so: failed to map",
+        ),
     ],
 )
 def test_what_a_machine_lacks_is_told(error: Exception, said: str) -> None:

@@ -150,6 +150,8 @@ def test_reproduce_builds_what_a_run_may_have_and_no_more(
     [
         {"model___target_": "${name}", "name": "lightning.pytorch.LightningModule.load_from_checkpoint"},
         {"model___target_": "${oc.env:HOME}"},
+        {"optim__optimizer": "nothing"},
+        {"model": "nothing"},
         {"model___args_": [[4, 8]]},
         {"model___recursive_": False},
         {"model___partial_": True},
