@@ -24,6 +24,7 @@ Words = list[str]
 def words_of(finished: Path, cells: Path, net: Path) -> Callable[[str, Path], Words]:
     """``words_of("predict", folder)``: what is typed in that folder, in which its sources then are."""
     training = [*TINY, f"data.root={cells}"]
+    short = [*training, "trainer=smoke", "test=false"]  # the figures of a test are those of train
 
     def words(name: str, folder: Path) -> Words:
         folder.mkdir(exist_ok=True)
@@ -34,9 +35,9 @@ def words_of(finished: Path, cells: Path, net: Path) -> Callable[[str, Path], Wo
             shutil.copytree(CHECKOUT / "results", folder / "results")
         return {
             "train": ["train", *training, "trainer.max_epochs=3", "optim.lr=0.01"],
-            "cache": ["train", *training, "trainer=smoke", "data.cache=disk"],
-            "sweep": ["train", "-m", *training, "trainer=smoke", "optim.lr=0.01,0.001", "hydra.sweep.dir=sweep"],
-            "search": ["search", *training, "trainer=smoke", "optim.lr=interval(1e-3,1e-1)", "--trials", "2"],
+            "cache": ["train", *short, "data.cache=disk"],
+            "sweep": ["train", "-m", *short, "optim.lr=0.01,0.001", "hydra.sweep.dir=sweep"],
+            "search": ["search", *short, "optim.lr=interval(1e-3,1e-1)", "--trials", "2"],
             "evaluate": ["evaluate", "run"],
             "export": ["export", "run", "--out", "net.safetensors"],
             "predict": ["predict", str(cells / "test"), "--model", str(net), "--out", "out.csv"],

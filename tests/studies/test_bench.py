@@ -163,6 +163,7 @@ def test_trainings_beside_others_end_with_the_same_bits(
     files = sorted(cells.rglob("*.png"))
     monkeypatch.setattr(beside, "OTHERS", (0, 1))
     monkeypatch.setattr(beside, "EPOCHS", 2)
+    monkeypatch.delitem(beside.POLICIES, beside.ASLEEP)  # as the way of waiting in tests/training/test_sharing.py
     lay_out(files, [file.parent.name for file in files], 64, tmp_path / "few")
     found = beside.beside_others(tmp_path / "few", 1, tmp_path)
     assert found["same_bits"]

@@ -207,7 +207,7 @@ def test_each_fold_takes_the_recipe_that_its_validation_chooses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The better recipe on test images has the worse validation in fold 1, and is not taken there."""
-    small, large = (runs_of(tmp_path / name, share, 2, 2) for name, share in (("small", 0.6), ("large", 0.9)))
+    small, large = runs_of(tmp_path / "small", 0.6, 2, 2), runs_of(tmp_path / "large", 0.9, 2, 3)
     for folder, scores in ((small, (0.5, 0.8)), (large, (0.7, 0.7))):
         for path in folder.glob("*/metrics.json"):
             write_json(path, {"val/balanced_acc": scores[int(path.parent.name[-1])]})
@@ -218,13 +218,22 @@ def test_each_fold_takes_the_recipe_that_its_validation_chooses(
     assert said["selection"]["choices"] == {"0/0": "large", "0/1": "small", "1/0": "large", "1/1": "small"}
     assert "takes large in 2 of 4 folds, small in 2." in Path("out/crops.md").read_text()
     chosen, one, other = (read_repeats(Path(f"out/{name}.csv.gz")) for name in ("chosen", "small", "large"))
+    assert chosen.keys() == one.keys() < other.keys()  # the seeds that both have
     for repeat, table in chosen.items():
         first = np.isin(table.file, read_predictions(large / "0-0").file)  # the photographs of fold 0
         wanted = np.where(first, other[repeat].predicted, one[repeat].predicted)
         assert np.array_equal(table.predicted, wanted)
     assert {row["arm"]: row["spread"] is None for row in said["rows"]}["features"]
     (large / "0-0" / "metrics.json").write_text("{}")
-    for select, fault in (("small,large", "expected val/balanced_acc"), ("small", "expected two recipes")):
+    alone = runs_of(tmp_path / "alone", 0.7)
+    for path in alone.glob("*/.hydra/config.yaml"):
+        write_json(path, read_json(path) | {"seed": 9})
+    words.append(f"alone={alone}")
+    for select, fault in (
+        ("small,large", "expected val/balanced_acc"),
+        ("small", "expected two recipes"),
+        ("small,alone", "expected recipes with folds and seeds in common, got none"),
+    ):
         with pytest.raises(SystemExit):
             command(monkeypatch, *words, "--select", select)
         assert fault in capsys.readouterr().err

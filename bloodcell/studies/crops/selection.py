@@ -34,19 +34,18 @@ def selected(recipes: Mapping[str, Path]) -> Selected:
     Validation groups are a part of what the fold trains on; balanced accuracy there is averaged over seeds.
 
     Args:
-        recipes: Folders of runs by the name of the recipe, all with the same fold seeds, folds and seeds.
+        recipes: Folders of runs by the name of the recipe; the fold seeds, folds and seeds that all have are taken.
 
     Raises:
-        InputError: If there are fewer than two, or one lacks a run that another has, or its validation.
+        InputError: If there are fewer than two, if they have no fold and seed in common, or a run no validation.
     """
     if len(recipes) < 2:
         raise InputError("--select", expected="two recipes or more", got=", ".join(recipes), fix="name more arms")
     runs = {name: _by_place(path) for name, path in recipes.items()}
-    places = next(iter(runs.values())).keys()
-    for name, of in runs.items():
-        if of.keys() != places:
-            fix = "type its sweep again"
-            raise InputError(f"--select {name}", expected="the same folds and seeds for all", got="others", fix=fix)
+    places = [place for place in next(iter(runs.values())) if all(place in of for of in runs.values())]
+    if not places:
+        fix = "type the sweep of one again with the words of the other"
+        raise InputError("--select", expected="recipes with folds and seeds in common", got="none", fix=fix)
     folds: dict[tuple[int, int], list[str]] = defaultdict(list)
     for fold_seed, fold, seed in places:
         folds[fold_seed, fold].append(seed)
