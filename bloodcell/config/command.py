@@ -17,8 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 from bloodcell.common.errors import InputError, limit_of
 from bloodcell.config.messages import hydra_line
 
-LATER = 0.05  # seconds after which a signal is sent again that came while an object was being removed
-CALLED_BACK = ("weakref.py", "_weakrefset.py")
+LATER = 0.05  # seconds after which a signal is sent again that came where an exception is lost
+# Where Python prints an exception and goes on (objects are removed), or a library forgets it (pybind11's conversions).
+CALLED_BACK, CALLED = ("weakref.py", "_weakrefset.py"), ("__del__", "__array__")
 TERMINATED, INTERRUPTED = 128 + signal.SIGTERM, 128 + signal.SIGINT  # as a shell counts them
 
 
@@ -95,9 +96,9 @@ def ended_by_sigterm() -> Iterator[None]:
 
 
 def _would_be_lost(frame: FrameType | None) -> bool:
-    """Tell whether Python would print an exception and go on, as it does while it removes an object."""
+    """Tell whether an exception would be lost here, or become another one."""
     while frame is not None:
-        if frame.f_code.co_name == "__del__" or Path(frame.f_code.co_filename).name in CALLED_BACK:
+        if frame.f_code.co_name in CALLED or Path(frame.f_code.co_filename).name in CALLED_BACK:
             return True
         frame = frame.f_back
     return False

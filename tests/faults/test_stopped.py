@@ -5,11 +5,14 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib._path import affine_transform
 
 from bloodcell.config.command import ended_by_sigterm
 
@@ -61,16 +64,40 @@ class Removed:
         os.kill(os.getpid(), self.number)
 
 
+class Converted:
+    """Something in whose conversion a signal arrives: matplotlib takes the exception for a matrix that is none."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
+        os.kill(os.getpid(), self.number)
+        return np.eye(3)
+
+
+def remove(number: int) -> None:
+    Removed(number)
+
+
+def convert(number: int) -> None:
+    affine_transform(np.zeros((1, 2)), Converted(number))
+
+
+@pytest.mark.parametrize("meanwhile", [remove, convert])
 @pytest.mark.parametrize(("number", "ends"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
-def test_a_signal_that_comes_while_an_object_is_removed_is_not_lost(
-    request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str], number: int, ends: type[BaseException]
+def test_a_signal_that_comes_where_exceptions_are_lost_is_obeyed(
+    request: pytest.FixtureRequest,
+    capfd: pytest.CaptureFixture[str],
+    number: int,
+    ends: type[BaseException],
+    meanwhile: Callable[[int], None],
 ) -> None:
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, handler))
 
     def command() -> None:
         with ended_by_sigterm():
-            Removed(number)
+            meanwhile(number)
             time.sleep(5)
 
     with pytest.raises(ends):
