@@ -160,7 +160,7 @@ format: $(READY)  ## Let ruff correct and format the code
 test: $(READY)  ## Run the fast tests (about three minutes on two idle cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
-test-all: $(READY)  ## Run all tests (half an hour on two idle cores)
+test-all: $(READY)  ## Run all tests (some 25 minutes on two idle cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-faults: $(READY)  ## Run the tests of faults alone: kills, full disks, files from strangers
