@@ -322,7 +322,7 @@ def _draw_layer(figure: Figure, y: float, layer: Mapping[str, object]) -> None:
 
 
 def _write(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
-    """Write text around a place in inches from the left and the top; a plot to write in would take as long as this."""
+    """Write text in inches from the left and the top: with axes to write in, drawing would take half as long again."""
     width, height = figure.get_size_inches()
     figure.text(x / width, 1 - y / height, text, va="center", **style)
 
