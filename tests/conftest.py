@@ -1,6 +1,7 @@
 """The commands as a user types them, on tiny data."""
 
 import os
+import signal
 
 # The nets here are tiny: a second thread would only wait. Before torch, which reads this once, when it is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -36,6 +37,9 @@ def one_composition() -> Iterator[None]:
         patch.setattr(Hydra, "get_mode", mode)
         yield
 
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a script starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what the tests start would ignore Ctrl-C too
 
 FROZEN: list[bool] = []
 

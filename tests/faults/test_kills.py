@@ -15,7 +15,7 @@ from tests.fuzz import copied_run
 from tests.helpers import TINY, lasting, metrics_of, timeless, weights
 from tests.processes import Ended, killed, run, strays
 
-TRIALS, MAPS, GRAPHS = 20, 10, 6
+TRIALS, MAPS, GRAPHS = 20, 5, 4
 SIGNALS = {signal.SIGKILL: (-9,), signal.SIGTERM: (143, -15), signal.SIGINT: (130, -2)}
 Words = list[str]
 

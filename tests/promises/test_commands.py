@@ -59,7 +59,7 @@ def here(word: str) -> str:
     for place, mine in places.items():
         if word.endswith(place):
             return word[: -len(place)] + mine
-    few = {"30": "2", "val/balanced_acc>0.8": "val/balanced_acc>0"}
+    few = {"30": "2", "seed=0,1,2": "seed=0,1", "val/balanced_acc>0.8": "val/balanced_acc>0"}
     return {"RUN": "runs/one", "FOLDS": "runs/folds", "net.json": "runs/one/net.json", **few}.get(word, word)
 
 

@@ -14,6 +14,7 @@ from bloodcell.data.kaggle import CLASSES
 from bloodcell.data.lineage_table import read_lineage
 from bloodcell.data.sources.folder import Folder
 from bloodcell.ladder import main
+from bloodcell.studies.ladder import trainings
 from bloodcell.studies.ladder.controls import HISTOGRAM, RAW, neighbour_tests
 from bloodcell.studies.ladder.order import LARGE_FROM, PARTS, box_edges, order_effect, order_text, rows_by_number
 from bloodcell.studies.ladder.rows import DROPS, RUNG_NAMES, drop, drop_table, ladder_rows
@@ -174,8 +175,9 @@ def test_the_controls_find_the_image_itself(cells: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.real
 def test_the_ladder_is_climbed_once(
-    real: Path, tmp_path: Path, climb: Climb, capfd: pytest.CaptureFixture[str]
+    real: Path, tmp_path: Path, climb: Climb, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(trainings, "FOLDS", 2)  # five would take twice as long
     root = copy_some(real, tmp_path / "small", train=6, test=2, copies=4)
     out = tmp_path / "ladder"
     words = (
