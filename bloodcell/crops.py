@@ -69,6 +69,7 @@ def _arms_arguments(arms: argparse.ArgumentParser) -> None:
     add("--ensemble", action="append", default=[], metavar="NAME", help="an arm more: the seeds of that one averaged")
     add("--select", metavar="A,B,..", help="an arm more: in each fold the one of these that its validation chooses")
     add("--average", action="append", default=[], metavar="A+B", help="an arm more: those two averaged")
+    add("--against", action="append", metavar="NAME", help="what the others are compared with (default: the first)")
     add("--out", type=Path, default=Path("runs/crops"), help="folder (default: runs/crops)")
     add("--again", type=Path, metavar="DIR", help="compute all of a folder from its predictions alone")
 
@@ -99,7 +100,8 @@ def _arms(args: argparse.Namespace) -> None:
     if FEATURES not in arms:
         fold_seeds = sorted({repeat.fold_seed for repeats in arms.values() for repeat in repeats})
         arms[FEATURES] = _features(fold_seeds)
-    write_arms(with_averages(arms, args.ensemble, args.average), sources, args.out, choices)
+    every = with_averages(arms, args.ensemble, args.average)
+    write_arms(every, sources, args.out, choices, list(dict.fromkeys(args.against or [])))
     print((args.out / "crops.md").read_text(encoding="utf-8"))
 
 

@@ -75,7 +75,7 @@ def test_many_images_are_indexed_and_split(many: Path) -> None:
     assert len(np.unique(data.index.group)) == IMAGES // 200
     assert not set(data.index.group[data.split.test]) & set(data.index.group[data.split.learnt])
     assert resident_mb() - before < LIMIT_MB
-    assert open_files() == handles
+    assert open_files() <= handles  # one of an earlier test may have been closed meanwhile
 
 
 @pytest.mark.slow

@@ -172,7 +172,8 @@ def test_arms_stand_side_by_side(
     write_packed(tmp_path / "features.csv.gz", predictions(0.7, seed=9))
     field, found = runs_of(tmp_path / "field", 0.5), runs_of(tmp_path / "found", 0.9, fold_seeds=2, seeds=3)
     words = [f"field={field}", f"found={found}", f"features={tmp_path}/features.csv.gz"]
-    command(monkeypatch, *words, "--ensemble", "found", "--average", "found ensemble+features", "--out", "out")
+    more = ("--ensemble", "found", "--average", "found ensemble+features")
+    command(monkeypatch, *words, *more, "--against", "field", "--against", "features", "--out", "out")
     said = read_json(Path("out/crops.json"))
     names = ["field", "found", "features", "found ensemble", "found ensemble + features"]
     assert said["arms"] == [row["arm"] for row in said["rows"]] == names
@@ -185,7 +186,10 @@ def test_arms_stand_side_by_side(
         for score in (row["all"]["balanced_acc"], row["all"]["macro_f1"]):
             assert score["low"] < score["value"] < score["high"]
     assert said["rows"][1]["all"]["acc"]["value"] == pytest.approx(0.9, abs=0.02)
-    pair = said["against_the_first"][0]
+    assert [(pair["arm"], pair["against"]) for pair in said["pairs"]] == [
+        (name, other) for other in ("field", "features") for name in names if name != other
+    ]
+    pair = said["pairs"][0]
     assert pair["fold_seeds"] == [0]
     assert len(pair["each"]) == 1
     assert pair["interval"][0] < pair["balanced_acc"]["difference"] < pair["interval"][1]
@@ -196,6 +200,7 @@ def test_arms_stand_side_by_side(
     assert kept["apart"]["4-1"] == {"seeds": {"seed": 1}}
     table = Path("out/crops.md").read_text()
     assert "| found | 2 x 3 |" in table
+    assert "| against features |" in table
     assert table in capsys.readouterr().out
     before = {path: path.read_bytes() for path in Path("out").iterdir()}
     command(monkeypatch, "--again", "out")
@@ -256,10 +261,13 @@ def test_an_arm_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         write_packed(tmp_path / f"{name}.csv.gz", table)
     with pytest.raises(SystemExit):
         command(monkeypatch, f"features={tmp_path}/features.csv.gz", f"short={tmp_path}/short.csv.gz")
-    assert "short: expected the 348 photographs of the first arm, in the same groups" in capsys.readouterr().err
+    assert "short: expected the 348 photographs of features, in the same groups" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         command(monkeypatch, f"features={tmp_path}/features.csv.gz", "--average", "features+found")
     assert "--average features+found: expected features, got found" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command(monkeypatch, f"features={tmp_path}/features.csv.gz", "--against", "field")
+    assert "--against field: expected features, got field; name one of these arms" in capsys.readouterr().err
 
 
 def test_an_average_is_of_the_same_folds() -> None:

@@ -10,7 +10,7 @@ Row = Mapping[str, Any]
 
 
 def arms_table(content: Row) -> str:
-    """Write the arms as Markdown: all photographs, whole and cut cells apart, each arm against the first.
+    """Write the arms as Markdown: all photographs, whole and cut cells apart, each arm against others.
 
     Args:
         content: Of ``crops.json``.
@@ -23,8 +23,9 @@ def arms_table(content: Row) -> str:
         "lowest and the highest repeat.\n\n"
     )
     parts = [said, _all_table(rows, content["classes"]), "\n\n", _parts_table(rows)]
-    if content["against_the_first"]:
-        parts += ["\n\n", _pairs_table(rows[0]["arm"], content["against_the_first"])]
+    for other in content["against"]:
+        pairs = [pair for pair in content["pairs"] if pair["against"] == other]
+        parts += ["\n\n", _pairs_table(other, pairs)] if pairs else []
     if any(row["spread"] for row in rows):
         parts += ["\n\n", _spread_table(rows)]
     if content["selection"]:
@@ -70,9 +71,9 @@ def _parts_table(rows: Sequence[Row]) -> str:
     return said + markdown_table(header, cells)
 
 
-def _pairs_table(first: str, pairs: Sequence[Row]) -> str:
+def _pairs_table(other: str, pairs: Sequence[Row]) -> str:
     header = [
-        f"against {first}",
+        f"against {other}",
         "balanced accuracy",
         "p",
         f"p of {len(pairs)}",
@@ -91,7 +92,7 @@ def _pairs_table(first: str, pairs: Sequence[Row]) -> str:
         tests = [_p(accuracy["p"]), _p(accuracy["p_holm"])], [_p(f1["p"]), _p(f1["p_holm"])]
         cells.append([one["arm"], shown, *tests[0], least, f"{f1['difference']:+.3f}", *tests[1]])
     said = (
-        f"Differences to {first}, paired over field groups under the fold seeds that both have: a permutation of whole "
+        f"Differences to {other}, paired over field groups under the fold seeds that both have: a permutation of whole "
         f"groups; `p of {len(pairs)}` is corrected for their number (Holm). The smallest difference is one that such a "
         "comparison finds four times in five. After the interval: the lowest and highest repeat that both have.\n\n"
     )

@@ -70,21 +70,25 @@ def write_arms(
     sources: Mapping[str, Path],
     out: Path,
     choices: Mapping[str, Any] | None = None,
+    against: Sequence[str] = (),
 ) -> None:
     """Write the predictions of all arms, the manifests of their runs, and the table.
 
     Args:
-        arms: By name; the first is what the others are compared with.
+        arms: By name.
         sources: Where those come from that were read: folders of runs, or files of predictions.
         out: Folder for all.
         choices: What was chosen for the arm ``chosen``, and by which validation scores; ``None`` if there is none.
+        against: Arms with which the others are compared; empty for the first.
 
     Raises:
-        InputError: If an arm did not test the same photographs as the first, or under none of its fold seeds.
+        InputError: If an arm did not test the same photographs as one of these, or under none of its fold seeds.
     """
-    (first_name, first), *others = arms.items()
-    for name, repeats in others:
-        _check_same(name, repeats, first_name, first)
+    against = against or [next(iter(arms))]
+    for other in against:
+        first = _named(arms, other, f"--against {other}")
+        for name, repeats in arms.items():
+            _check_same(name, repeats, other, first)
     for name, repeats in arms.items():
         write_repeats(out / f"{file_of(name)}.csv.gz", repeats)
     for name, source in sources.items():
@@ -94,7 +98,7 @@ def write_arms(
         elif beside.is_file():
             write_json(out / f"{file_of(name)}.json", read_json(beside))
     write_json(out / "manifest.json", portable(manifest({}, {})))
-    write_json(out / "crops.json", {"arms": list(arms), "selection": choices})
+    write_json(out / "crops.json", {"arms": list(arms), "against": list(against), "selection": choices})
     write_again(out)
 
 
@@ -102,36 +106,43 @@ def write_again(folder: Path) -> None:
     """Compute ``crops.json`` and ``crops.md`` from the predictions beside them.
 
     Args:
-        folder: With ``crops.json``, whose ``arms`` names them in order.
+        folder: With ``crops.json``, whose ``arms`` names them in order, and ``against`` those to compare with.
     """
     known = read_json(folder / "crops.json")
     with holding(str(folder / "crops.json"), "what crops arms writes", "give the folder of its results"):
         names = [printable(name) for name in dict.fromkeys(listed(known["arms"], MOST_ARMS))]
+        against = [name for name in names if name in listed(known.get("against", names[:1]), MOST_ARMS)]
         arms = {name: read_repeats(below(folder, f"{file_of(name)}.csv.gz")) for name in names}
-        content = scored_arms(arms)
+        content = scored_arms(arms, against)
         content["selection"] = known.get("selection")
         text = arms_table(content)
         write_json(folder / "crops.json", content)
         write_text(folder / "crops.md", text)
 
 
-def scored_arms(arms: Mapping[str, Repeats]) -> dict[str, Any]:
-    """Compute ``crops.json``: the scores of each arm, and each against the first.
+def scored_arms(arms: Mapping[str, Repeats], against: Sequence[str]) -> dict[str, Any]:
+    """Compute ``crops.json``: the scores of each arm, and each against some.
 
     Args:
         arms: Predictions of the same photographs in the same order, by the arm's name.
+        against: Names of those with which all others are compared.
     """
-    (first_name, first), *others = arms.items()
-    pairs = [compared(name, repeats, first_name, first) for name, repeats in others]
+    return {
+        "arms": list(arms),
+        "classes": list(next(iter(next(iter(arms.values())).values())).classes),
+        "rows": [arm_row(name, repeats) for name, repeats in arms.items()],
+        "against": list(against),
+        "pairs": [pair for other in against for pair in _pairs(arms, other)],
+    }
+
+
+def _pairs(arms: Mapping[str, Repeats], other: str) -> list[dict[str, Any]]:
+    """Compare all arms with one; their p-values are corrected for the number of these comparisons."""
+    pairs = [compared(name, repeats, other, arms[other]) for name, repeats in arms.items() if name != other]
     for score in ("balanced_acc", "macro_f1"):
         for pair, p in zip(pairs, holm([pair[score]["p"] for pair in pairs]), strict=True):
             pair[score]["p_holm"] = p
-    return {
-        "arms": list(arms),
-        "classes": list(next(iter(first.values())).classes),
-        "rows": [arm_row(name, repeats) for name, repeats in arms.items()],
-        "against_the_first": pairs,
-    }
+    return pairs
 
 
 def arm_row(name: str, repeats: Repeats) -> dict[str, Any]:
@@ -220,7 +231,7 @@ def _accuracy(table: Predictions) -> float:
 def _check_same(name: str, repeats: Repeats, other: str, first: Repeats) -> None:
     mine, theirs = next(iter(repeats.values())), next(iter(first.values()))
     if mine.file.tolist() != theirs.file.tolist() or mine.group.tolist() != theirs.group.tolist():
-        expected = f"the {len(theirs)} photographs of the first arm, in the same groups"
+        expected = f"the {len(theirs)} photographs of {other}, in the same groups"
         raise InputError(name, expected=expected, got="others", fix="give arms of the same folds")
     if not common_fold_seeds(repeats, first):
         raise InputError(name, expected=f"a fold seed of {other}", got="none", fix="train one of the two again")
