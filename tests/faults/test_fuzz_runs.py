@@ -79,10 +79,14 @@ def _whole(text: str) -> bool:
 @pytest.mark.parametrize("numbers", sample(12, TRIALS, 497))
 def test_run_directories(finished: Path, cells: Path, tmp_path: Path, numbers: range) -> None:
     """The table of runs goes on with the others; every other command is refused in one line, or works."""
+    root = tmp_path / "all"
+    good = copied_run(finished, root / "good")
+    before = contents(good)
 
     def trial(rng: random.Random) -> str:
-        root = tmp_path / f"all{rng.random()}"
-        good, bad = (copied_run(finished, root / name) for name in ("good", "bad"))
+        for left in set(root.iterdir()) - {good}:
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+        bad = copied_run(finished, root / "bad")
         spoil(rng, bad)
         name = rng.choices(COMMANDS, WEIGHTS)[0]
         words: dict[str, list[object]] = {
@@ -99,7 +103,11 @@ def test_run_directories(finished: Path, cells: Path, tmp_path: Path, numbers: r
         said = typed(import_module(f"bloodcell.{'runs' if name in ('diff', 'save') else name}"), *words[name])
         if name == "runs":
             assert not said or "--" in said, said  # the good one is there, whatever the other is
-        shutil.rmtree(root)
         return f"{name} {said.partition(' ')[0]}"
 
     assert tried(trial, numbers, tmp_path)
+    assert contents(good) == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -122,6 +122,7 @@ def test_every_command_runs(desk: None, monkeypatch: pytest.MonkeyPatch) -> None
         if name in ("train", "search") and not {"--help", "--cfg"} & set(words):
             words += ["trainer.max_epochs=12"] if any("ckpt_path=" in word for word in words) else SMALL
             words += ["data.test_per_class=2"] if "experiment=paper" in words else []
+            words += ["optim.lr=2.0e-3,6.0e-3", "optim.optimizer.weight_decay=0.05"] if "sweep=lr" in words else []
             words += ["--trials", "2"] if name == "search" and "--trials" not in words else []
             if not any(word.startswith(("data=", "experiment=", "ckpt_path=")) for word in words):
                 words.append(SMEARS)
