@@ -95,6 +95,25 @@ def ended_by_sigterm() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def stop_kept() -> Iterator[None]:
+    """Let a stop end what runs, also where a library that cleans up makes another error of it, as OmegaConf does.
+
+    Raises:
+        KeyboardInterrupt: If the error came of one.
+        SystemExit: Likewise.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = error.__context__
+        while found is not None and not isinstance(found, KeyboardInterrupt | SystemExit):
+            found = found.__context__
+        if found is None:
+            raise
+        raise found from None
+
+
 def _would_be_lost(frame: FrameType | None) -> bool:
     """Tell whether an exception would be lost here, or become another one."""
     while frame is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from bloodcell.common.errors import Diverged, InputError, Pruned, limit_of
-from bloodcell.config.command import INTERRUPTED, TERMINATED, ended_by_sigterm, fail
+from bloodcell.config.command import INTERRUPTED, TERMINATED, ended_by_sigterm, fail, stop_kept
 from bloodcell.tracking.status import DONE, claim, read_status, write_status
 from bloodcell.training.place import (
     check_begun,
@@ -52,7 +52,8 @@ def run_alone(cfg: DictConfig, run_dir: Path, overrides: Sequence[str], *, goes_
             status = status_bytes(run_dir)
             remove_halves(run_dir)
             try:
-                return train(cfg, run_dir, overrides)
+                with stop_kept():
+                    return train(cfg, run_dir, overrides)
             except Diverged as why:
                 record_divergence(run_dir, why)
                 raise
@@ -146,7 +147,8 @@ def run_once(
         else:
             clear(run_dir)
         try:
-            return train(cfg, run_dir, overrides, callbacks, varied)
+            with stop_kept():
+                return train(cfg, run_dir, overrides, callbacks, varied)
         except Pruned as why:
             write_status(run_dir, "pruned", error=str(why))
             log.info("pruned: %s", why)

@@ -151,6 +151,25 @@ def sends(number: int) -> Callable[..., None]:
     return send
 
 
+def test_a_stop_that_a_library_makes_another_error_of_is_a_stop(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OmegaConf does, if it is stopped while it makes a list: it cleans up, and the list is not there yet."""
+
+    def stopped(*_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            [None][0].invalidate()  # type: ignore[attr-defined]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bloodcell.training.run.keep_config", stopped)
+        with pytest.raises(SystemExit) as ended:
+            train("trainer=smoke")
+    assert ended.value.code == 128 + signal.SIGINT
+    assert status_of(newest(tmp_path))["state"] == "interrupted"
+
+
 @pytest.mark.parametrize(
     "place",
     [
