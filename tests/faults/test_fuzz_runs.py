@@ -85,7 +85,10 @@ def test_run_directories(finished: Path, cells: Path, tmp_path: Path, numbers: r
 
     def trial(rng: random.Random) -> str:
         for left in set(root.iterdir()) - {good}:
-            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
         bad = copied_run(finished, root / "bad")
         spoil(rng, bad)
         name = rng.choices(COMMANDS, WEIGHTS)[0]

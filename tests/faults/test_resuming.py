@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import ListConfig, OmegaConf
 
 from bloodcell.tracking.status import read_status
 from bloodcell.training.checkpoints import WholeCheckpoints
@@ -156,14 +157,19 @@ def test_a_stop_that_a_library_makes_another_error_of_is_a_stop(
 ) -> None:
     """OmegaConf does, if it is stopped while it makes a list: it cleans up, and the list is not there yet."""
 
-    def stopped(*_: object) -> None:
-        try:
-            raise KeyboardInterrupt
-        finally:
-            [None][0].invalidate()  # type: ignore[attr-defined]
+    def stopped(self: ListConfig, *_: object) -> None:
+        self._get_flag("readonly")  # as it does first
+        raise KeyboardInterrupt
 
+    def keep_config(*_: object) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(ListConfig, "_set_item_impl", stopped)  # the item is there, as None
+            OmegaConf.create(["a=1"])
+
+    with pytest.raises(AttributeError):
+        keep_config()
     with monkeypatch.context() as patch:
-        patch.setattr("bloodcell.training.run.keep_config", stopped)
+        patch.setattr("bloodcell.training.run.keep_config", keep_config)
         with pytest.raises(SystemExit) as ended:
             train("trainer=smoke")
     assert ended.value.code == 128 + signal.SIGINT
