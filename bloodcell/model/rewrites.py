@@ -19,12 +19,13 @@ def faster(net: nn.Module) -> nn.Module:
     (torch 2.14.1; its pools scatter), after 9 seconds of compilation.
 
     Args:
-        net: Any module; only an ``nn.Sequential``, and those directly in it, are looked into.
+        net: Any module; only an ``nn.Sequential``, and those directly in it, are looked into, and no class made of it,
+            which may compute otherwise.
 
     Returns:
         A new sequence of the same layer objects, or the module itself if it is no sequence.
     """
-    if not isinstance(net, nn.Sequential):
+    if type(net) is not nn.Sequential:
         return net
     layers = [faster(layer) for layer in net]
     for place in range(len(layers) - 1):

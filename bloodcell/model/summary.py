@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from bloodcell.model.orientations import upright
+
 
 def layer_table(net: nn.Module, image_size: Sequence[int], depth: int = 2) -> list[dict[str, object]]:
     """Run one image through a net and note every layer's output.
@@ -21,6 +23,7 @@ def layer_table(net: nn.Module, image_size: Sequence[int], depth: int = 2) -> li
     """
     shape = (3, *image_size)
     rows: list[dict[str, object]] = [_row("", "Input", "", shape, 0)]
+    net = upright(net)
     hooks = [
         layer.register_forward_hook(
             lambda module, _, output, name=name: rows.append(

@@ -194,10 +194,21 @@ def test_all_ways_once_and_again_from_the_predictions(
     kept = read_json(out / "trainings.json")["trainings"]
     assert len(kept) == 2
     assert {one["manifest"]["data"]["images"]["test"] for one in kept} == {16}
-    made = {path: path.stat().st_mtime_ns for path in out.rglob("last.ckpt")}
+    made = {path: path.stat().st_mtime_ns for path in [*out.rglob("last.ckpt"), *out.glob("predictions/*")]}
+    lost = [path for path in made if "there-to-here" in path.name]
+    answers = {path: path.read_bytes() for path in lost}
+    assert len(answers) == len(looks)
+    lost[0].unlink()
     cut = f"--crops={out / 'crops'}"  # the images are not asked for where the crops are
     assert transfer(cut, "--seeds=0", "--stain=varied", *tiny, "trainer.max_epochs=2", f"--out={out}") == 0
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("last.ckpt")} == made
+    changed = {path for path in made if path.stat().st_mtime_ns != made[path]}
+    assert changed == set(lost)  # nothing is trained or asked a second time but for the net whose answers are lost
+    assert {path: path.read_bytes() for path in lost} == answers
+    for noted in out.glob("asked/here*.json"):
+        noted.write_text(noted.read_text().replace('"weights": "', '"weights": "0'))
+    assert transfer(cut, "--seeds=0", "--stain=varied", *tiny, "trainer.max_epochs=2", f"--out={out}") == 0
+    asked = {path for path in made if path.stat().st_mtime_ns != made[path]} - changed
+    assert asked == {path for path in made if "here-to-there" in path.name}  # answers of other weights are not taken
     before = (out / "transfer.json").read_bytes()
     assert transfer("--again", str(out)) == 0
     assert (out / "transfer.json").read_bytes() == before
