@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from bloodcell.common.errors import InputError
 from bloodcell.common.files import read_csv
@@ -26,9 +27,19 @@ def redraw(run: Run, out: Path) -> list[Path]:
     Raises:
         InputError: If it left neither epochs nor predictions.
     """
+    drawn = drawn_again(run)
+    if not drawn:
+        raise InputError(str(run.path), expected="a run with epochs or a test", got="neither", fix="train first")
+    for name, figure in drawn.items():
+        figures.save(figure, out / f"{name}.pdf")
+    return [out / f"{name}.pdf" for name in drawn]
+
+
+def drawn_again(run: Run) -> dict[str, Figure]:
+    """Draw loss and accuracy by epoch and, of a test, what it showed, by the name of the figure."""
     data = run.part("data")
     label = f"{data.get('source', '')}: " if data.get("synthetic") else ""
-    drawn = {}
+    drawn: dict[str, Figure] = {}
     rows = read_csv(run.path / "metrics.csv")
     for quantity, key in (("loss", "loss"), ("accuracy", "acc")):
         train, val = ([float(row.get(name) or "nan") for row in rows] for name in (f"train/{key}", f"val/{key}"))
@@ -41,8 +52,4 @@ def redraw(run: Run, out: Path) -> list[Path]:
         groups = tested.group if np.all(tested.group != "") else None
         title = f"{label}test, protocol {run.record.get('protocol', '')}, {len(tested):,} images"
         drawn |= figures.of_test(tested.correct, tested.probabilities, groups, tested.classes, title)
-    if not drawn:
-        raise InputError(str(run.path), expected="a run with epochs or a test", got="neither", fix="train first")
-    for name, figure in drawn.items():
-        figures.save(figure, out / f"{name}.pdf")
-    return [out / f"{name}.pdf" for name in drawn]
+    return drawn

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,13 @@ def evidence_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
     Returns:
         Header and rows; a metric of several seeds is ``mean (lowest to highest)``.
     """
-    keys = [key for key in dict.fromkeys(key for run in runs for key in run.overrides) if key != "seed"]
-    varied = [key for key in keys if len({run.overrides.get(key) for run in runs}) > 1]
+    typed = {run.path: _without_paths(run.overrides) for run in runs}
+    keys = [key for key in dict.fromkeys(key for words in typed.values() for key in words) if key != "seed"]
+    varied = [key for key in keys if len({words.get(key) for words in typed.values()}) > 1]
     names = [name for name in SHOWN if any(name in run.metrics for run in runs)]
     groups: dict[tuple[str, ...], list[Run]] = defaultdict(list)
     for run in runs:
-        groups[tuple(run.overrides.get(key, "") for key in varied)].append(run)
+        groups[tuple(typed[run.path].get(key, "") for key in varied)].append(run)
     rows = []
     for setting, members in groups.items():
         done = [run for run in members if run.state == "ok"]
@@ -61,8 +62,12 @@ def save_evidence(runs: Sequence[Run], out: Path) -> None:
         _copy(run.path, "metrics.csv", out)
         if (run.path / FILE).is_file():
             write_packed(out / f"{FILE}.gz", read_predictions(run.path))
-        for name in ("confusion_matrix", "loss", "accuracy"):
-            _copy(run.path, f"figures/{name}.png", out)
+        from bloodcell.evidence.figures import save  # Matplotlib: the other commands that know this file do without
+        from bloodcell.tracking.redraw import drawn_again
+
+        for name, figure in drawn_again(run).items():
+            if name in ("confusion_matrix", "loss", "accuracy"):
+                save(figure, out / f"{name}.png")
         return
     header, rows = evidence_table(runs)
     said = "An empty setting is the experiment's own; a metric of several seeds is mean (lowest to highest).\n\n"
@@ -87,12 +92,17 @@ def _copy(run_dir: Path, name: str, out: Path) -> None:
 def evidence_of(run: Run) -> dict[str, Any]:
     """Return what is committed of one run among several: overrides, state, metrics, the weights' hash, manifest."""
     return {
-        "overrides": {key: word for key, word in run.overrides.items() if not word.startswith(("/", "'/"))},
+        "overrides": _without_paths(run.overrides),
         "state": run.state,
         "metrics": run.metrics,
         **{key: run.record[key] for key in ("weights",) if run.record.get(key)},  # none where nothing was reported
         "manifest": portable(run.manifest),
     }
+
+
+def _without_paths(overrides: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what names a place on this machine."""
+    return {key: word for key, word in overrides.items() if not word.startswith(("/", "'/"))}
 
 
 def _cell(values: Sequence[float]) -> str:
