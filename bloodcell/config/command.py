@@ -38,7 +38,7 @@ def run_command(command: Callable[[], object]) -> None:
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print its own many lines and exit
     try:
-        with ended_by_sigterm():
+        with ended_by_sigterm(), stop_kept():
             command()
     except (InputError, HydraException, OmegaConfBaseException) as error:
         fail(error)
@@ -105,6 +105,8 @@ def stop_kept() -> Iterator[None]:
     """
     try:
         yield
+    except InputError:  # said on purpose, whatever it comes of
+        raise
     except Exception as error:
         found = error.__context__
         while found is not None and not isinstance(found, KeyboardInterrupt | SystemExit):

@@ -14,6 +14,8 @@ import pytest
 import torch
 from omegaconf import ListConfig, OmegaConf
 
+from bloodcell.common.errors import InputError
+from bloodcell.config.command import run_command
 from bloodcell.tracking.status import read_status
 from bloodcell.training.checkpoints import WholeCheckpoints
 from tests.helpers import TINY, lasting, same, weights
@@ -152,24 +154,49 @@ def sends(number: int) -> Callable[..., None]:
     return send
 
 
-def test_a_stop_that_a_library_makes_another_error_of_is_a_stop(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """OmegaConf does, if it is stopped while it makes a list: it cleans up, and the list is not there yet."""
+@pytest.fixture
+def stopped_list(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """OmegaConf, stopped while it makes a list: it cleans up, and an item is not there yet."""
 
     def stopped(self: ListConfig, *_: object) -> None:
         self._get_flag("readonly")  # as it does first
         raise KeyboardInterrupt
 
-    def keep_config(*_: object) -> None:
+    def make(*_: object) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(ListConfig, "_set_item_impl", stopped)  # the item is there, as None
             OmegaConf.create(["a=1"])
 
     with pytest.raises(AttributeError):
-        keep_config()
+        make()
+    return make
+
+
+def test_a_stop_that_a_library_makes_another_error_of_stops_any_command(
+    stopped_list: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_command(stopped_list)
+    assert (ended.value.code, capsys.readouterr().err) == (128 + signal.SIGINT, "interrupted\n")
+
+
+def test_what_is_said_of_a_stop_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    def read() -> None:
+        try:
+            raise SystemExit(2)
+        except SystemExit:
+            raise InputError("a word", expected="one", got="another", fix="correct it") from None
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(read)
+    assert (ended.value.code, capsys.readouterr().err) == (1, "error: a word: expected one, got another; correct it\n")
+
+
+def test_a_stop_that_a_library_makes_another_error_of_stops_a_training(
+    train: Train, tmp_path: Path, stopped_list: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("bloodcell.training.run.keep_config", keep_config)
+        patch.setattr("bloodcell.training.run.keep_config", stopped_list)
         with pytest.raises(SystemExit) as ended:
             train("trainer=smoke")
     assert ended.value.code == 128 + signal.SIGINT
