@@ -14,6 +14,7 @@ from bloodcell.common.files import write_csv
 from bloodcell.data.datamodule import CellImages
 from bloodcell.evidence import figures
 from bloodcell.model.classifier import CellClassifier
+from bloodcell.model.orientations import upright
 from bloodcell.model.summary import layer_table
 from bloodcell.tracking.reader import read_epochs
 from bloodcell.tracking.status import write_status
@@ -60,7 +61,7 @@ class RunRecorder(Checkpoint):
             example = torch.zeros(1, 3, *self.data.image_size, device=pl_module.device)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # TensorBoard's graph still needs torch.jit.trace
-                logger.experiment.add_graph(pl_module.net, example)
+                logger.experiment.add_graph(upright(pl_module.net), example)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep the rows of earlier epochs when a run is resumed."""
