@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from bloodcell.common.console import number_table
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import InputError, printable
 from bloodcell.common.files import read_json
 from bloodcell.config.command import run_command
 from bloodcell.evidence.intervals import Ints
@@ -82,7 +82,7 @@ def _warnings(folder: Path) -> list[str]:
     """What runs say of their test images, above all that the weights have seen them."""
     records = [path / "metrics.json" for path in tested_below(folder)]
     said = {path.parent: str(read_json(path).get("warning") or "") for path in records if path.is_file()}
-    return [f"{run}: {warning}" for run, warning in said.items() if warning]
+    return [printable(f"{run}: {warning}") for run, warning in said.items() if warning]
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+from bloodcell.common.errors import InputError
 from bloodcell.config.command import run_command
 from bloodcell.studies.lineage.outcome import check_images
 from bloodcell.studies.lineage.run import published_images, recover_and_write
@@ -40,6 +41,9 @@ def main() -> None:
             beside = f"and {originals:,} originals" if originals else "(the originals are not there)"
             print(f"all {copies:,} images {beside} are those of the lineage tables")
             return
+        if args.workers < 1:
+            got = str(args.workers)
+            raise InputError(f"--workers {got}", expected="a whole number from 1", got=got, fix="correct it")
         recover_and_write(args.root, args.out, args.workers)
 
     run_command(command)

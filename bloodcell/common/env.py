@@ -34,6 +34,11 @@ CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else CHECKOUT / "conf"
 RESULTS = CHECKOUT / "results"
 
 
+def path_of(typed: str | Path) -> Path:
+    """Make a path of what a user typed: ``~`` is his home; where there is no such home, it is left alone."""
+    return Path(os.path.expanduser(typed))  # noqa: PTH111 (Path.expanduser raises where there is none)
+
+
 def cache_dir() -> Path:
     """Return the folder of what can be had again: ``BLOODCELL_CACHE``, else the user's cache folder.
 
@@ -46,7 +51,7 @@ def cache_dir() -> Path:
     try:
         if own:
             return Path(own).expanduser().absolute()
-        before = Path(os.path.expanduser("~/.cache/bloodcell"))  # noqa: PTH111 (leaves ~ alone where there is no home)
+        before = path_of("~/.cache/bloodcell")
         return before if before.is_dir() else user_cache_path("bloodcell").absolute()
     except RuntimeError as error:
         raise InputError(

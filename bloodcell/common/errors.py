@@ -13,6 +13,8 @@ NO_PLACE = (
     # A file where a folder is to be, a folder where a file is to be, a name that leads round or is too long.
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
 )
+# Functions of Python that make a folder.
+FOLDERS = ("mkdir", "makedirs")
 NO_FILES = (errno.EMFILE, errno.ENFILE)
 # Of torch, CUDA, Python, and the loader of libraries.
 NO_MEMORY = ("can't allocate memory", "out of memory", "can't start new thread", "failed to map segment")
@@ -114,11 +116,21 @@ def limit_of(error: BaseException) -> InputError | None:
     if isinstance(error, RecursionError):
         expected, fix = "at most some hundred folders or values within each other", "move what is deep elsewhere"
         return InputError("what was given", expected=expected, got="more", fix=fix)
-    if isinstance(error, OSError) and number in NO_PLACE:
+    if isinstance(error, OSError) and (number in NO_PLACE or (number == errno.ENOENT and _of_a_folder(error))):
         where = str(error.filename or "this machine")
         got = error.strerror or type(error).__name__
         return InputError(where, expected="a place to read and write", got=got, fix="make room, or name another place")
     return None
+
+
+def _of_a_folder(error: OSError) -> bool:
+    """Tell whether a folder could not be made, as none can in /proc, or the one that we are in is gone."""
+    if error.filename is None:  # of what is asked for without a name, only that folder can be missing
+        return True
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and place.tb_frame.f_code.co_name in FOLDERS
 
 
 class Pruned(Exception):  # noqa: N818 (an early stop, not an error)

@@ -25,6 +25,9 @@ YAML_NODES, YAML_DEPTH, YAML_LETTERS = 20_000, 32, 20_000
 # What a spreadsheet takes for the start of a formula, or looks behind.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 MOST_LISTED = 1_000  # tables of predictions in a folder of results
+# Where names stand for devices and for what processes have open; and the folder of files among them.
+SYSTEM, SHARED_MEMORY = ("/dev", "/proc", "/sys"), "/dev/shm"
+LINKS = 40  # links that lead to each other
 HALF = "halfdone"  # how the name of a file ends that is being written
 # libyaml where PyYAML was built with it: ten times as fast. A safe loader, both of them.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -59,11 +62,25 @@ def check_file_place(path: Path) -> None:
     """Stop if a file cannot be put at a path without harm: a device that is replaced is gone for everybody.
 
     Raises:
-        InputError: If there is a folder, a device or a pipe.
+        InputError: If there is a folder, a device, a pipe, or a link to where the system keeps these, as /dev/stdout.
     """
+    if _of_the_system(path):
+        raise InputError(str(path), expected="a place for a file", got="one of the system", fix="give another place")
     if path.exists() and not path.is_file():
         got = "a folder" if path.is_dir() else "a device or a pipe"
         raise InputError(str(path), expected="a place for a file", got=got, fix="give another place")
+
+
+def _of_the_system(path: Path) -> bool:
+    """Tell whether a name lies in a folder of devices or processes, or is a link that leads through one."""
+    for _ in range(LINKS):
+        folder = Path(os.path.realpath(path.parent))
+        if any(folder.is_relative_to(place) for place in SYSTEM) and not folder.is_relative_to(SHARED_MEMORY):
+            return True
+        if not path.is_symlink():
+            return False
+        path = path.parent / path.readlink()
+    return True
 
 
 def _beside(path: Path) -> tuple[int, Path]:
@@ -216,8 +233,33 @@ def _check_nodes(path: Path, root: yaml.Node | None) -> None:
             raise _unreadable(path, f"values of at most {YAML_LETTERS:,} letters", f"{len(node.value):,}")
 
 
+def read_text(path: Path) -> str:
+    """Read a text file in UTF-8.
+
+    Raises:
+        InputError: If it is no file, as a pipe that never ends, no text, or larger than any that is written here.
+    """
+    try:
+        return _text(path, CSV_BYTES)
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, "text in UTF-8", error) from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a small file.
+
+    Raises:
+        InputError: If it is no file, as a pipe that never ends, or larger than any that is written here.
+    """
+    return _bytes(path, CSV_BYTES)
+
+
 def _text(path: Path, most: int) -> str:
-    """Read a file whole, unless it is larger than ``most`` bytes or no file at all, as a pipe that never ends."""
+    return _bytes(path, most).decode("utf-8")
+
+
+def _bytes(path: Path, most: int) -> bytes:
+    """Read a file whole, unless it is larger than ``most`` bytes or no file at all."""
     try:
         if path.exists() and not path.is_file():
             raise _unreadable(path, "a file", "something else")
@@ -229,7 +271,7 @@ def _text(path: Path, most: int) -> str:
         raise _unreadable(path, "a file that can be read", error.strerror or error) from error
     if len(content) > most:
         raise _unreadable(path, f"at most {most:,} bytes", "more")
-    return content.decode("utf-8")
+    return content
 
 
 def _unreadable(path: Path, expected: str, got: object) -> InputError:

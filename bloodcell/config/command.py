@@ -54,11 +54,22 @@ def run_command(command: Callable[[], object]) -> None:
             raise
         fail(limit)
     except ValueError as error:
-        if "Config group override" not in str(error):  # Hydra's one complaint of a user that is no error of its own
+        complaint = _of_a_word(error)
+        if complaint is None:
             raise
-        fail(InputError("GROUP=null", expected="a choice of the group", got="null", fix="write ~GROUP to go without"))
+        fail(complaint)
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _of_a_word(error: ValueError) -> InputError | None:
+    """Say what is wrong with a word where Hydra has no error of its own for it."""
+    if "Config group override" in str(error):
+        fix = "write ~GROUP to go without"
+        return InputError("GROUP=null", expected="a choice of the group", got="null", fix=fix)
+    if "integer string conversion" in str(error):  # Python reads no number of more than 4,300 digits
+        return InputError("a number", expected="fewer digits", got="thousands of them", fix="correct it")
+    return None
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from bloodcell.common.env import CONF
+from bloodcell.common.env import CONF, path_of
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -85,7 +85,7 @@ def as_typed(word: str, *, sweep: bool = False) -> str:
         return word
     text = read if isinstance(read, str) and not exists else typed
     if key.lstrip("+") in PATHS and not exists:
-        text = os.path.expanduser(text)  # noqa: PTH111 (leaves ~ alone where there is no such home)
+        text = str(path_of(text)) if text.startswith("~") else text
     return word if text == read else f"{key}={quoted(text)}"
 
 

@@ -94,8 +94,9 @@ def build(config: DictConfig, key: str, **extra: Any) -> Any:
         settled = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else None
         if not isinstance(settled, dict) or "_target_" not in settled:
             raise InputError(key, expected="a choice with a _target_", got="one without", fix="see --help for them")
-        for where, target in _targets(settled, key):
-            _check_target(where, target)
+        for where, node in _targets(settled, key):
+            _check_target(where, str(node["_target_"]))
+            _check_fetches_nothing(where, node)
         return instantiate(settled, _convert_="all", **extra)
     except InstantiationException as error:
         cause = error.__cause__ or error
@@ -125,10 +126,10 @@ def _refused(key: str, cause: BaseException) -> InputError:
     )
 
 
-def _targets(node: object, key: str) -> Iterator[tuple[str, str]]:
+def _targets(node: object, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(node, dict):
         if "_target_" in node:
-            yield key, str(node["_target_"])
+            yield key, node
         for name, value in node.items():
             yield from _targets(value, f"{key}.{name}")
     elif isinstance(node, list):
@@ -164,6 +165,16 @@ def _check_target(key: str, target: str) -> None:
             got=problem,
             fix="correct the name, or trust a package of your own by allow=[my_package.]",
         )
+
+
+def _check_fetches_nothing(key: str, node: dict[str, Any]) -> None:
+    """Stop at a net of torchvision that would fetch its weights: the config may come with a run."""
+    if not str(node["_target_"]).startswith("torchvision.models."):
+        return
+    for name, value in node.items():
+        if str(name).startswith(("weights", "pretrained")) and value:
+            fix = "leave it out, or type model=torchvision model.weights=download"
+            raise InputError(f"{key}.{name}", expected="no weights, which a server would give", got=str(value), fix=fix)
 
 
 def _may_be_built(found: Any, prefix: str) -> bool:

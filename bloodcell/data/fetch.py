@@ -16,7 +16,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from bloodcell.common.console import progress_bar
-from bloodcell.common.env import cache_dir
+from bloodcell.common.env import cache_dir, path_of
 from bloodcell.common.errors import InputError
 from bloodcell.data.fingerprint import fingerprint
 from bloodcell.data.kaggle import (
@@ -80,8 +80,8 @@ def fetch(source: Path | str | None, timeout_s: float, known: Known = KAGGLE) ->
         InputError: If the set cannot be had, or is not complete.
     """
     target = cache_dir() / NAME
-    if source is not None and not Path(source).expanduser().is_file():
-        _require_images(Path(source).expanduser(), str(source))
+    if source is not None and not path_of(source).is_file():
+        _require_images(path_of(source), str(source))
     if (_real_folder(target) or source is None) and target.exists():
         count_images(_require_images(target, str(target)), known, f"{target} (remove it to get the set anew)")
         return target
@@ -146,7 +146,7 @@ def _obtain(source: Path | str | None, staging: Path) -> Path:
         content = _unwrapped(_kaggle_download(staging))
         # In Kaggle's own notebooks the set is mounted elsewhere and only the path comes back.
         return content if content.is_relative_to(staging) else _link(content, staging)
-    path = Path(source).expanduser()
+    path = path_of(source)
     if path.is_file():
         return _unwrapped(_extract(path, staging / "archive"))
     return _link(path, staging)

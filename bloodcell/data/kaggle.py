@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bloodcell.common.env import DATA, cache_dir
+from bloodcell.common.env import DATA, cache_dir, path_of
 from bloodcell.common.errors import InputError
 
 HANDLE = "paultimothymooney/blood-cells"
@@ -99,9 +99,9 @@ def locate(root: str | Path | None) -> Path | None:
     variable = os.environ.get(DATA)
     cached = cache_dir() / NAME
     if root:
-        place, where = Path(root).expanduser(), f"data.root={root}"
+        place, where = path_of(root), f"data.root={root}"
     elif variable:
-        place, where = Path(variable).expanduser(), f"BLOODCELL_DATA={variable}"
+        place, where = path_of(variable), f"BLOODCELL_DATA={variable}"
     elif cached.exists() or cached.is_symlink():  # a dangling link does not "exist"
         place, where = cached, str(cached)
     else:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from bloodcell.common.errors import InputError
+from bloodcell.common.files import CSV_BYTES
 
 SHIPPED = Path(__file__).parent
 IMAGES, MICROGRAPHS, PAIRS = "lineage.csv.gz", "micrographs.csv", "field_pairs.csv"
@@ -224,8 +225,10 @@ def _read(path: Path, kind: type[Row]) -> list[Row]:
             str(path), expected="a table of the lineage", got="no such file", fix="write it with `make lineage`"
         )
     try:
-        with path.open("rb") as packed:
-            content = gzip.decompress(packed.read()) if path.suffix == ".gz" else packed.read()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(CSV_BYTES + 1)
+        if len(content) > CSV_BYTES:
+            raise ValueError(f"more than {CSV_BYTES:,} bytes")
         lines = csv.reader(io.StringIO(content.decode()))
         if next(lines) != list(kind.__annotations__):
             raise ValueError("other columns")

@@ -1,6 +1,7 @@
 """The 640x480 photographs that the copies were made from: files, labels, boxes, and how they were reduced."""
 
-import csv
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bloodcell.common.errors import InputError
+from bloodcell.common.errors import InputError, holding
+from bloodcell.common.files import read_csv, read_text
 from bloodcell.data.decode import open_picture
 from bloodcell.data.kaggle import CLASSES
 
@@ -20,6 +22,7 @@ Pixels = npt.NDArray[np.uint8]
 COPY_SIZE = (240, 320)
 # And of the photographs.
 PHOTOGRAPH_SIZE = (480, 640)
+_NUMBERED = re.compile(r"BloodImage_[0-9]{1,9}\.jpg")
 # Labels that the authors of the copies kept; the three basophils went into their split and no further.
 LABELS = (*CLASSES, "BASOPHIL")
 # How dhruvp/wbc-classification cut the micrographs into TRAIN and TEST; found by reproducing its counts.
@@ -54,7 +57,7 @@ def micrograph_files(folder: Path) -> dict[str, Path]:
     Raises:
         InputError: If there is no such folder or nothing in it.
     """
-    files = sorted(folder.glob("BloodImage_*.jpg"))
+    files = sorted(path for path in folder.glob("BloodImage_*.jpg") if _NUMBERED.fullmatch(path.name))
     if not files:
         raise InputError(
             str(folder),
@@ -66,9 +69,16 @@ def micrograph_files(folder: Path) -> dict[str, Path]:
 
 
 def read_labels(table: Path) -> dict[str, str]:
-    """Read what ``labels.csv`` says of each photograph: one class, several with commas, or nothing."""
-    with table.open(encoding="utf-8", newline="") as file:
-        return {str(int(row["Image"])): row["Category"].strip() for row in csv.DictReader(file)}
+    """Read what ``labels.csv`` says of each photograph: one class, several with commas, or nothing.
+
+    Raises:
+        InputError: If it cannot be read, or has other columns.
+    """
+    if not table.exists():
+        fix = "give the root of the complete Kaggle set"
+        raise InputError(str(table), expected="the labels of the micrographs", got="no such file", fix=fix)
+    with holding(str(table), "a table with the columns Image, a number, and Category", "put it back as published"):
+        return {str(int(row["Image"])): row["Category"].strip() for row in read_csv(table)}
 
 
 def official_subsets(labels: Mapping[str, str], on_disk: Mapping[str, Path]) -> dict[str, str]:
@@ -105,16 +115,29 @@ def read_cells(annotation: Path) -> list[Cell]:
 
     Returns:
         The boxes in pixels of the copies; none if there is no file.
+
+    Raises:
+        InputError: If it is no such file, or a box has no area.
     """
     if not annotation.is_file():
         return []
     boxes = []
-    for found in ElementTree.parse(annotation).getroot().iter("object"):
-        if found.findtext("name") == "WBC" and (box := found.find("bndbox")) is not None:
-            edges = [float(box.findtext(key) or "nan") / 2 for key in ("xmin", "ymin", "xmax", "ymax")]
-            left, top, right, bottom = edges
-            boxes.append(Cell((left + right) / 2, (top + bottom) / 2, right - left, bottom - top))
+    with holding(str(annotation), "boxes of cells, as Pascal VOC writes them", "put it back as published"):
+        for found in _parsed(annotation).iter("object"):
+            if found.findtext("name") == "WBC" and (box := found.find("bndbox")) is not None:
+                edges = [float(box.findtext(key) or "nan") / 2 for key in ("xmin", "ymin", "xmax", "ymax")]
+                left, top, right, bottom = edges
+                if not (left < right < math.inf and top < bottom < math.inf):
+                    raise ValueError(f"edges {edges}")
+                boxes.append(Cell((left + right) / 2, (top + bottom) / 2, right - left, bottom - top))
     return boxes
+
+
+def _parsed(annotation: Path) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(read_text(annotation))
+    except ElementTree.ParseError as error:
+        raise ValueError(str(error)) from error
 
 
 def as_copy(image: Image.Image) -> Image.Image:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bloodcell.common.env import path_of
 from bloodcell.common.errors import InputError, Rule, check_rules, is_number, is_whole
 from bloodcell.data.kaggle import locate
 
@@ -20,7 +21,7 @@ PROTOCOLS: dict[str, tuple[str | None, ...]] = {
 }
 PROTOCOLS["blood_cells_or_smears"] = PROTOCOLS["BloodCells"]
 SEEDS = 2**32 - 1  # NumPy takes no more
-COUNT = "a positive whole number"
+COUNT, MOST_COUNT = "a positive whole number of at most nine digits", 999_999_999
 
 
 def check_data(reader: str, values: Mapping[str, Any]) -> None:
@@ -56,7 +57,7 @@ def check_places(reader: str, values: Mapping[str, Any]) -> None:
         locate(values["root"])
     for key, below in (("table", values.get("root")), ("lineage", None)):
         path = values.get(key)
-        if path is not None and not any(one.exists() for one in (Path(path).expanduser(), Path(below or "") / path)):
+        if path is not None and not any(one.exists() for one in (path_of(path), Path(below or "") / path)):
             raise InputError(f"data.{key}={path}", expected="what is there", got="no such file", fix="check the path")
 
 
@@ -74,15 +75,15 @@ def _of_data(reader: str, values: Mapping[str, Any]) -> Iterator[Rule]:
         "view": (values.get("view") in ("field", "crop"), "field or crop"),
         "crop": (values.get("crop") in ("found", "annotated"), "found or annotated"),
         "crop_side": (is_whole(values.get("crop_side"), 1, MOST_SIDE), "pixels of a field of 640x480, as 280"),
-        "folds": (is_whole(values.get("folds"), 2), "a whole number from 2"),
-        "batch_size": (is_whole(values.get("batch_size"), 1), COUNT),
-        "test_per_class": (is_whole(values.get("test_per_class"), 1), COUNT),
+        "folds": (is_whole(values.get("folds"), 2, MOST_COUNT), "a whole number from 2"),
+        "batch_size": (is_whole(values.get("batch_size"), 1, MOST_COUNT), COUNT),
+        "test_per_class": (is_whole(values.get("test_per_class"), 1, MOST_COUNT), COUNT),
     }
     rules |= {
         key: (is_whole(values.get(key), 0, SEEDS), "a whole number from 0") for key in ("split_seed", "fold_seed")
     }
     for key in ("train_images", "num_classes"):
-        rules[key] = (values.get(key) is None or is_whole(values[key], 1), "null or a number")
+        rules[key] = (values.get(key) is None or is_whole(values[key], 1, MOST_COUNT), f"null or {COUNT}")
     share = values.get("train_share")
     rules["train_share"] = (
         share is None or (is_number(share, 0, 1) and share > 0),

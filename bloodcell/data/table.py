@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from bloodcell.common.console import counted
+from bloodcell.common.env import path_of
 from bloodcell.common.errors import UNPRINTABLE, InputError
 from bloodcell.data.index import Index, index_of
 from bloodcell.data.layout import SUBSETS
@@ -48,7 +49,7 @@ class Table:
 
 def find_table(name: str, root: Path) -> Path:
     """Return where a table is: as typed, or else below the root of the images."""
-    typed = Path(name).expanduser()
+    typed = path_of(name)
     return root / typed if not typed.exists() and (root / typed).exists() else typed
 
 

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from bloodcell.common.errors import printable
-from bloodcell.common.files import is_inside
+from bloodcell.common.files import is_inside, read_bytes
 
 STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 980px; margin: 2em auto; padding: 0 1em; color: #222 }
@@ -80,7 +80,7 @@ def html_page(markdown: str, folder: Path | None, way: str) -> str:
         path = (folder or Path()) / found[1]
         if folder is None or not is_inside(folder, path):
             return 'src=""'
-        return f'src="{data_uri(path.read_bytes(), mimetypes.guess_type(path.name)[0] or "image/png")}"'
+        return f'src="{data_uri(read_bytes(path), mimetypes.guess_type(path.name)[0] or "image/png")}"'
 
     body = re.sub(r'src="([^":]+)"', inside, body)
     body = re.sub(r'href="(?!https?:)([^"]+)"', rf'href="{way}/\1"', body)

@@ -23,6 +23,7 @@ from bloodcell.prediction.nearest import Nearest, in_words, nearest_cells
 from bloodcell.prediction.predictor import Box, Predictor, View
 
 SHOWN = 320  # height of what is drawn, in pixels
+WIDEST = 8  # times its height; a wider picture is squeezed
 MOST_DRAWN = 200  # pictures; the numbers are of all
 HEADER = ["file", "class", "probability", "share_in_cell", "chance", "alike_when_randomised", "nearest", "drawn"]
 
@@ -137,7 +138,7 @@ def _cell_in_view(view: Image.Image, box: Box, shape: tuple[int, ...]) -> Bools 
 
 def _drawn(view: Image.Image, heat: Floats, cell: Bools | None) -> Image.Image:
     """The picture, and the map over it with the box of the cell, side by side."""
-    width = round(view.width * SHOWN / view.height)
+    width = min(max(1, round(view.width * SHOWN / view.height)), WIDEST * SHOWN)
     picture = view.resize((width, SHOWN), Image.Resampling.BICUBIC)
     scaled = heat / heat.max() if heat.max() > 0 else heat
     small = Image.fromarray((255 * scaled).astype(np.uint8))

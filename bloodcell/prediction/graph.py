@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from bloodcell.prediction.predictor import BATCH, Predictor
 from bloodcell.training.trained import TrainedNet
 
 TOLERANCE = 1e-4
+BATCH_BYTES = 2**26  # of pictures that are compared at once: 64 photographs
 INPUT, OUTPUT = "pictures", "probabilities"
 OPSET = 20
 LOOKED_AT = {"field": "the picture as it is decoded", "crop": "crops as bloodcell.data.crops cuts them"}
@@ -212,13 +212,16 @@ def check_parity(parity: Parity, path: Path) -> None:
 
 
 def _batches(pictures: Iterable[Pixels]) -> Iterator[Sequence[Pixels]]:
-    """Put pictures of the same size together, as far as they come one after another."""
-    waiting = iter(pictures)
-    rest: list[Pixels] = []
-    while batch := [*rest, *islice(waiting, BATCH - len(rest))]:
-        same = next((n for n, one in enumerate(batch) if one.shape != batch[0].shape), len(batch))
-        yield batch[:same]
-        rest = batch[same:]
+    """Put pictures of the same size together, as far as they come one after another and memory allows."""
+    batch: list[Pixels] = []
+    for one in pictures:
+        most = min(BATCH, max(1, BATCH_BYTES // one.nbytes))
+        if batch and (one.shape != batch[0].shape or len(batch) >= most):
+            yield batch
+            batch = []
+        batch.append(one)
+    if batch:
+        yield batch
 
 
 def _missing(where: str) -> InputError:

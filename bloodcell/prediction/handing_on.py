@@ -41,6 +41,9 @@ def export_graph(source: Path, to: str, check: Sequence[str], out: Path) -> Pari
     Raises:
         InputError: If it cannot be opened, there is nothing to compare on, or answers differ.
     """
+    if out.suffix != SUFFIXES[to]:
+        expected = f"a name that ends in {SUFFIXES[to]}"
+        raise InputError(f"--out {out}", expected=expected, got=out.suffix or "none", fix="correct it")
     if check:
         check_words(check)
     elif source.suffix == SUFFIX:

@@ -1,12 +1,15 @@
 """The learnt cells that are most like a new one: which photographs they are from, and what they were called."""
 
+import re
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from bloodcell.data.lineage_table import read_lineage
 from bloodcell.evidence.intervals import Floats
 from bloodcell.training.trained import TrainedNet
+
+# A photograph among the originals of the published set; its number.
+_ORIGINAL = re.compile(r"ORIGINAL/(?:[^/]*/)*(?:[^/]*_)?([0-9]{1,9})(?:\.[^./]*)?")
 
 
 class Nearest(NamedTuple):
@@ -60,8 +63,8 @@ def photograph_of(file: str) -> str:
     row = read_lineage().images.get(file)
     if row is not None and row.micrograph:
         return row.micrograph
-    stem = PurePosixPath(file).stem
-    return str(int(stem.rpartition("_")[2])) if file.startswith("ORIGINAL/") and stem[-1:].isdecimal() else file
+    original = _ORIGINAL.fullmatch(file)
+    return str(int(original[1])) if original else file
 
 
 def in_words(cells: Sequence[Nearest]) -> str:

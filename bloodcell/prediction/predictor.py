@@ -170,9 +170,12 @@ class Predictor:
 
     def outputs(self, looked_at: Sequence[Pixels]) -> tuple[Floats, Floats]:
         """Give probabilities, shape (N, classes), and features, shape (N, D), of what the net looks at, a cell each."""
-        parts = [looked_at[first : first + BATCH] for first in range(0, len(looked_at), BATCH)]
-        batches = ([self.squeezed(Image.fromarray(one)) for one in part] for part in parts)
-        found = [self.trained.outputs(torch.stack(batch)) for batch in batches]
+        return self.outputs_of([self.squeezed(Image.fromarray(one)) for one in looked_at])
+
+    def outputs_of(self, pixels: Sequence[Tensor]) -> tuple[Floats, Floats]:
+        """Give the same of what was :meth:`squeezed` before."""
+        parts = [pixels[first : first + BATCH] for first in range(0, len(pixels), BATCH)]
+        found = [self.trained.outputs(torch.stack(list(part))) for part in parts]
         probabilities, features = (np.concatenate(each) for each in zip(*found, strict=True))
         return probabilities, features
 

@@ -1,13 +1,16 @@
 """``python -m bloodcell.doubts``: two folds of tiny cells notice noise, and the table says how often."""
 
 import sys
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from bloodcell.common.files import read_json, write_json
+from bloodcell.data.micrographs import Pixels
+from bloodcell.studies.doubt import run as doubt
 from bloodcell.studies.net.card import card_text
 from tests.helpers import TINY, write_cells, write_groups
 
@@ -25,7 +28,19 @@ def test_folds_notice_what_is_no_cell(
     others = write_cells(tmp_path / "others", ("",), 4, seed=5)
     words = ["doubts", "runs/folds", "--set", f"eosinophils={others}", "--out", "out"]
     monkeypatch.setattr(sys, "argv", words)
+    seen: list[weakref.ref[Pixels]] = []
+    alive = []
+
+    def watched(folder: Path, pictures: Callable[[Path], Iterator[Pixels]] = doubt._pictures) -> Iterator[Pixels]:
+        for one in pictures(folder):
+            seen.append(weakref.ref(one))
+            alive.append(sum(each() is not None for each in seen))
+            yield one
+
+    monkeypatch.setattr(doubt, "_pictures", watched)
     main()
+    assert len(seen) == 12
+    assert max(alive) <= 3  # pictures of a set may be large: they are not kept
     found = read_json(Path("out/doubt.json"))
     assert found["folds"] == 2
     assert found["cells"]["cells"] == 36

@@ -2,12 +2,11 @@
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import ClassVar, Unpack
 
 import numpy as np
 
-from bloodcell.common.env import PBC
+from bloodcell.common.env import PBC, path_of
 from bloodcell.common.errors import InputError
 from bloodcell.data.datamodule import CellImages, Shared
 from bloodcell.data.index import Index, index_folders
@@ -71,7 +70,7 @@ class Pbc(CellImages):
                 got="neither",
                 fix="see bloodcell/data/README.md on how to get them, then set data.root=/path/to/pbc",
             )
-        index = index_folders(Path(root).expanduser(), [""], others=others)
+        index = index_folders(path_of(root), [""], others=others)
         if set(index.classes) - set(CLASSES):
             raise InputError(
                 f"data.root={root}",

@@ -57,6 +57,8 @@ def find_runtime(archive: Path | None) -> Runtime:
 
 
 def _read(source: Path) -> bytes:
+    if source.exists() and not source.is_file():
+        raise OSError("no regular file")  # a pipe might never end
     with source.open("rb") as file:
         return file.read(MOST_BYTES)
 

@@ -1,13 +1,14 @@
 """The study from the runs of a cross-validation to ``doubt.json`` and its table."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
 from sklearn.covariance import ledoit_wolf
+from torch import Tensor
 
 from bloodcell.common.console import progress_bar
 from bloodcell.common.errors import InputError
@@ -60,11 +61,9 @@ def run(folder: Path, sets: Mapping[str, Path], out: Path) -> None:
         "cells": _of_cells(folds),
         "sets": {},
     }
-    strange = [*made_pictures().items(), *((name, list(_pictures(path))) for name, path in sets.items())]
+    strange = [*made_pictures().items(), *((name, _pictures(path)) for name, path in sets.items())]
     with progress_bar() as progress:
         for name, pictures in progress.track(strange, description="sets of pictures"):
-            if not pictures:
-                raise InputError(f"--set {name}", expected="pictures", got="none", fix="check the folder")
             found["sets"][name] = _of_set(folds, pictures, name)
     manifest = read_json(fold_runs(folder)[0] / "manifest.json")
     write_json(out / "doubt.json", found)
@@ -114,20 +113,23 @@ def _pictures(folder: Path) -> Iterator[Pixels]:
             print(f"left out: {error}")
 
 
-def _of_set(folds: Sequence[Fold], pictures: Sequence[Pixels], name: str) -> dict[str, Any]:
+def _of_set(folds: Sequence[Fold], pictures: Iterable[Pixels], name: str) -> dict[str, Any]:
     """Share of the pictures that are flagged and the area under the ROC curve against the held-out cells.
 
     Where the name of the set names a class, as ``PBC eosinophils``, also the share that is called so.
     """
     flagged, called, areas = [], [], dict[str, list[Floats]]()
     label = next((k for k, one in enumerate(folds[0].net.card.classes) if one.casefold() in name.casefold()), None)
+    nets = [Predictor(fold.net) for fold in folds]
+    seen: list[list[Tensor]] = [[] for _ in folds]
+    for picture in map(Image.fromarray, pictures):  # one at a time: each may be large
+        for net, pixels in zip(nets, seen, strict=True):
+            # Where no cell is found, the net is shown the whole picture all the same.
+            pixels.append(net.squeezed(next((view for _, view in net.views(picture)), picture)))
+    if not seen[0]:
+        raise InputError(f"--set {name}", expected="pictures", got="none", fix="check the folder")
     for number, fold in enumerate(folds):
-        net = Predictor(fold.net)
-        views = ([view for _, view in net.views(Image.fromarray(one))] for one in pictures)
-        # Where no cell is found, the net is shown the whole picture all the same.
-        cells = net.outputs(
-            [np.asarray(found[0]) if found else one for found, one in zip(views, pictures, strict=True)]
-        )
+        cells = nets[number].outputs_of(seen[number])
         rest = np.concatenate([one.held.doubts for other, one in enumerate(folds) if other != number])
         threshold = np.quantile(rest, 1 - FALSE_ALARMS, method="higher")
         flagged.append(fold.learnt.doubts(cells[1]) > threshold)
@@ -135,7 +137,7 @@ def _of_set(folds: Sequence[Fold], pictures: Sequence[Pixels], name: str) -> dic
         for kind, score in fold.scores.items():
             own, strange = score(fold.held.probabilities, fold.features), score(*cells)
             areas.setdefault(kind, []).append(_areas(own, strange))
-    found: dict[str, Any] = {"pictures": len(pictures), "flagged": _share(flagged)}
+    found: dict[str, Any] = {"pictures": len(seen[0]), "flagged": _share(flagged)}
     if label is not None:
         found["right"] = _share(called)
     for kind, each in areas.items():

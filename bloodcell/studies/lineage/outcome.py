@@ -40,8 +40,8 @@ def lineage_outcome(lineage: Lineage) -> dict[str, object]:
         "micrographs with copies": {
             side: len({row.micrograph for row in placed if row.subset == side}) for side in ("TRAIN", "TEST")
         },
-        "least inliers": min(row.inliers for row in placed),
-        "least correlation": min(row.correlation for row in placed),
+        "least inliers": min((row.inliers for row in placed), default=0),
+        "least correlation": min((row.correlation for row in placed), default=0.0),
         "white cell less than half inside": sum(row.cell_inside < 0.5 for row in rows),
         "field pairs": len(lineage.pairs),
         "found by both searches": sum(bool(pair.points and pair.evidence) for pair in lineage.pairs),

@@ -99,8 +99,8 @@ def _field_groups(
 def _place(
     name: str, images: Path, atlas: "Atlas", cells: Mapping[str, Cell | None], group: Mapping[str, str]
 ) -> ImageRow:
+    found = atlas.place(_decode(images / name))  # which opens no pipe
     content = (images / name).read_bytes()
-    found = atlas.place(_decode(images / name))
     subset, label, _ = name.split("/")
     cell = cells[found.name] if found.name else None
     return ImageRow(

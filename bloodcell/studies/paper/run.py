@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bloodcell.common.errors import InputError, holding
-from bloodcell.common.files import read_csv, read_json, write_text
+from bloodcell.common.files import below, read_csv, read_json, read_text, write_text
 from bloodcell.evidence.pages import html_page, markdown_table
 from bloodcell.studies.paper.argument import (
     abstract,
@@ -102,7 +102,7 @@ def report_text(results: Path) -> str:
         ladder_table=ladder_table(ladder["rows"]),
         lineage_text=_lineage_text(lineage),
         maps_text=maps_text(results),
-        doubt_text=(results / "doubt" / "doubt.md").read_text(encoding="utf-8"),
+        doubt_text=read_text(below(results, "doubt/doubt.md")),
         photographs=sum(lineage["micrographs with copies"].values()),
         groups=lineage["groups of micrographs with copies"],
     )

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bloodcell.common.env import path_of
 from bloodcell.common.errors import InputError
 from bloodcell.data.external import class_name, with_classes_of
 from bloodcell.evidence.intervals import Ints
@@ -92,7 +92,7 @@ def _find(word: str) -> "CellImages":
         raise InputError(
             f"--set {word}", expected=f"{' or '.join(READ)}, or NAME=FOLDER", got="no folder", fix="give its folder"
         )
-    root = [f"data.root={Path(folder).expanduser().absolute()}"] if folder else []
+    root = [f"data.root={path_of(folder).absolute()}"] if folder else []
     return find_data(composed([*READ.get(name, FOLDER), *root]))
 
 
