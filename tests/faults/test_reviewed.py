@@ -79,13 +79,22 @@ def test_names_with_dollars_are_no_formulas(tmp_path: Path) -> None:
     save(curves([0.5, 0.4], [0.6, 0.5], "loss", r"$\frac$", r"$\nothing{", {}), tmp_path / "figure.png")
 
 
-@pytest.mark.parametrize("name", ["metrics.csv", "figures/loss.png", "predictions.csv"])
+@pytest.mark.parametrize("name", ["metrics.csv", "predictions.csv"])
 def test_evidence_is_saved_of_the_run_alone(finished: Path, tmp_path: Path, name: str) -> None:
     run = copied_run(finished, tmp_path / "run")
     (run / name).unlink()
     (run / name).symlink_to("/etc/passwd")
     assert "expected a file of that folder, got one elsewhere" in command("runs", run, "--save", tmp_path / "kept")
     assert not list((tmp_path / "kept").rglob(Path(name).name))
+
+
+def test_figures_of_evidence_are_drawn_and_not_copied(finished: Path, tmp_path: Path) -> None:
+    run = copied_run(finished, tmp_path / "run")
+    (run / "figures" / "loss.png").unlink()
+    (run / "figures" / "loss.png").symlink_to("/etc/passwd")
+    assert not command("runs", run, "--save", tmp_path / "kept")
+    with Image.open(tmp_path / "kept" / "loss.png") as image:
+        assert image.width > 300
 
 
 def test_evidence_is_saved_beside_the_run(finished: Path, tmp_path: Path) -> None:
