@@ -44,7 +44,8 @@ def logits_and_features(net: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]
         for handle in handles:
             handle.remove()
     seen = torch.cat(found or last, dim=1).float()
-    return logits, seen.reshape(len(images), orientations_of(net), -1).mean(dim=1)
+    times = orientations_of(net)
+    return logits, seen if times == 1 else seen.reshape(-1, times, seen.shape[1] // times).mean(dim=1)
 
 
 def last_layer(net: nn.Module) -> nn.Linear:
